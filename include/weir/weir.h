@@ -1,0 +1,157 @@
+/* weir: a malloc for multithreaded servers on Linux.
+ *
+ * Every function of the malloc family under its own name, and what the standard family lacks.
+ * libweir.so and libweir.a export the libc names (malloc, free, ...) and the C++ operators new and
+ * delete as well; libweir_plain.a has only the names below.
+ *
+ * Any pointer that one of these functions, a libc name of weir or an operator new of weir returned
+ * may be freed, resized and asked about by any other name of the family.
+ *
+ * Threads: every function may be called from any thread at any time, in constructors, destructors,
+ *   thread-specific-data destructors and atexit handlers too. A block may be freed by any thread.
+ * Fork: the child of a multithreaded process may use every function at once.
+ * Signals: none of these functions is async-signal-safe (as malloc(3): "MT-Safe", not "AS-Safe").
+ * Errno: a call that succeeds and every kind of free leave errno as it was. A call that fails for
+ *   want of memory returns NULL with errno ENOMEM and changes nothing.
+ * Sizes are in bytes. A request above PTRDIFF_MAX fails with ENOMEM. A request of 0 bytes gives a
+ *   unique pointer that may be freed.
+ * Alignment: 16 bytes from 16 bytes up; smaller blocks are aligned for any object that fits.
+ * Cost: constant time where not said otherwise.
+ */
+#ifndef WEIR_WEIR_H
+#define WEIR_WEIR_H
+
+#include <stddef.h>
+
+#define WEIR_VERSION_MAJOR 0
+#define WEIR_VERSION_MINOR 1
+#define WEIR_VERSION_PATCH 0
+
+#if defined(__GNUC__)
+#define WEIR_API __attribute__((visibility("default")))
+#define WEIR_MALLOC __attribute__((malloc, warn_unused_result))
+#define WEIR_SIZED(n) __attribute__((alloc_size(n)))
+#define WEIR_SIZED2(n, m) __attribute__((alloc_size(n, m)))
+#define WEIR_ALIGNED(n) __attribute__((alloc_align(n)))
+#define WEIR_USED __attribute__((warn_unused_result))
+#else
+#define WEIR_API
+#define WEIR_MALLOC
+#define WEIR_SIZED(n)
+#define WEIR_SIZED2(n, m)
+#define WEIR_ALIGNED(n)
+#define WEIR_USED
+#endif
+
+#ifdef __cplusplus
+#define WEIR_NOEXCEPT noexcept
+extern "C" {
+#else
+#define WEIR_NOEXCEPT
+#endif
+
+/* ---- C17 and C23 ------------------------------------------------------------------------- */
+
+/* A block of at least `size` bytes, contents indeterminate. C17 7.22.3.4, malloc(3).
+ * Returns the block, or NULL with errno ENOMEM. */
+WEIR_API void *weir_malloc(size_t size) WEIR_NOEXCEPT WEIR_MALLOC WEIR_SIZED(1);
+
+/* A block of `count` times `size` bytes, all zero. C17 7.22.3.2, malloc(3).
+ * Returns the block, or NULL with errno ENOMEM, also when the product overflows.
+ * Memory fresh from the kernel is not written again. */
+WEIR_API void *weir_calloc(size_t count, size_t size) WEIR_NOEXCEPT WEIR_MALLOC WEIR_SIZED2(1, 2);
+
+/* The object `ptr` at a new size; contents are kept up to the lesser of both. C17 7.22.3.5,
+ * malloc(3). `ptr` NULL is weir_malloc(size); `size` 0 with a non-null `ptr` frees it and returns
+ * NULL, errno untouched (as glibc). On failure NULL with errno ENOMEM, and `ptr` stays as it was.
+ * Time: linear in the size when a block moves; large objects move by page tables, not by copying.
+ */
+WEIR_API void *weir_realloc(void *ptr, size_t size) WEIR_NOEXCEPT WEIR_USED WEIR_SIZED(2);
+
+/* Gives a block back. NULL is allowed. Keeps errno (POSIX.1-2024). C17 7.22.3.3, malloc(3).
+ * A pointer that is no live block is undefined behaviour; where weir finds it out it prints one
+ * line on stderr and aborts. */
+WEIR_API void weir_free(void *ptr) WEIR_NOEXCEPT;
+
+/* weir_free for a block whose size the caller knows: `size` is what was asked of malloc, calloc or
+ * realloc (for calloc the product; for weir_alloc_at_least anything from the size asked to the
+ * actual size). Faster than weir_free. C23 7.24.3.4. */
+WEIR_API void weir_free_sized(void *ptr, size_t size) WEIR_NOEXCEPT;
+
+/* The same for a block of weir_aligned_alloc(alignment, size). C23 7.24.3.5. */
+WEIR_API void weir_free_aligned_sized(void *ptr, size_t alignment, size_t size) WEIR_NOEXCEPT;
+
+/* A block of `size` bytes at a multiple of `alignment`, a power of two up to 1 GiB and beyond as
+ * far as addresses last. C17 7.22.3.1. Returns NULL with errno EINVAL when `alignment` is no power
+ * of two, with ENOMEM for want of memory. `size` need not be a multiple of `alignment`. */
+WEIR_API void *weir_aligned_alloc(size_t alignment, size_t size) WEIR_NOEXCEPT WEIR_MALLOC
+    WEIR_ALIGNED(1) WEIR_SIZED(2);
+
+/* ---- POSIX and GNU ----------------------------------------------------------------------- */
+
+/* weir_realloc(ptr, count * size); an overflow of the product gives NULL with errno ENOMEM.
+ * POSIX.1-2024, malloc(3). */
+WEIR_API void *weir_reallocarray(void *ptr, size_t count, size_t size) WEIR_NOEXCEPT WEIR_USED
+    WEIR_SIZED2(2, 3);
+
+/* Stores in `*memptr` a block of `size` bytes at a multiple of `alignment`, a power of two and
+ * multiple of sizeof(void *). POSIX.1-2024, posix_memalign(3).
+ * Returns 0, EINVAL or ENOMEM; errno is untouched, and `*memptr` too unless 0 is returned. */
+WEIR_API int weir_posix_memalign(void **memptr, size_t alignment, size_t size) WEIR_NOEXCEPT
+    WEIR_USED;
+
+/* weir_aligned_alloc under its older name. posix_memalign(3). */
+WEIR_API void *weir_memalign(size_t alignment, size_t size) WEIR_NOEXCEPT WEIR_MALLOC
+    WEIR_ALIGNED(1) WEIR_SIZED(2);
+
+/* A block at a page boundary; pvalloc rounds `size` up to whole pages (0 to one page).
+ * posix_memalign(3). Returns NULL with errno ENOMEM on failure. */
+WEIR_API void *weir_valloc(size_t size) WEIR_NOEXCEPT WEIR_MALLOC WEIR_SIZED(1);
+WEIR_API void *weir_pvalloc(size_t size) WEIR_NOEXCEPT WEIR_MALLOC;
+
+/* Bytes in the block `ptr`, at least what was asked for; 0 for NULL. A diagnostic: to use the
+ * surplus, ask for it by weir_alloc_at_least. malloc_usable_size(3). */
+WEIR_API size_t weir_malloc_usable_size(const void *ptr) WEIR_NOEXCEPT;
+
+/* mallopt(3): M_MMAP_THRESHOLD (-3) pins the mmap threshold in bytes, 0 to 32 MiB. The other
+ * parameters that mallopt(3) names are accepted and have no effect, since weir has nothing that
+ * they could set. Returns 1, or 0 for a parameter or value it does not know. */
+WEIR_API int weir_mallopt(int parameter, int value) WEIR_NOEXCEPT;
+
+/* malloc_trim(3): gives the page frames of free slices and of kept large memory back to the
+ * kernel. `pad` bytes of free slices may stay. Returns 1 if anything was given back, else 0.
+ * Time: linear in the free memory. */
+WEIR_API int weir_malloc_trim(size_t pad) WEIR_NOEXCEPT;
+
+/* ---- weir's own -------------------------------------------------------------------------- */
+
+/* Up to `n` blocks of `size` bytes into `out`. Returns how many were allocated; with fewer than
+ * `n`, errno is ENOMEM, and the rest of `out` is untouched. Cheaper than n single calls. */
+WEIR_API size_t weir_malloc_batch(size_t size, size_t n, void **out) WEIR_NOEXCEPT WEIR_USED;
+
+/* Frees `n` blocks of any sizes and origins; NULL entries are allowed. `ptrs` may be permuted. */
+WEIR_API void weir_free_batch(size_t n, void **ptrs) WEIR_NOEXCEPT;
+
+/* A block of at least `size` bytes, all of which may be used: their number goes to `*actual`.
+ * As std::allocator::allocate_at_least (C++23). On failure NULL with errno ENOMEM, `*actual`
+ * untouched. */
+WEIR_API void *weir_alloc_at_least(size_t size, size_t *actual) WEIR_NOEXCEPT WEIR_MALLOC
+    WEIR_SIZED(1);
+
+/* The bytes that a request of `size` would really get; `size` itself above PTRDIFF_MAX. */
+WEIR_API size_t weir_good_size(size_t size) WEIR_NOEXCEPT;
+
+/* Makes `ptr` hold `size` bytes without moving it. Returns 1, or 0 if that cannot be done, and
+ * then nothing has changed; errno is untouched. A later weir_free_sized takes the new size.
+ * NULL gives 0. */
+WEIR_API int weir_resize_in_place(void *ptr, size_t size) WEIR_NOEXCEPT;
+
+/* 1 if `ptr` points into memory that weir manages (a slab or a large object in use), else 0.
+ * Takes any pointer and reads nothing behind it. */
+WEIR_API int weir_owns(const void *ptr) WEIR_NOEXCEPT;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

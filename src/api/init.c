@@ -1,0 +1,102 @@
+/* See init.h. */
+#include "api/init.h"
+
+#include "base/atomic.h"
+#include "base/options.h"
+#include "cache/park.h"
+#include "diag/summary.h"
+#include "heap/heap.h"
+#include "os/host.h"
+
+#include <pthread.h>
+
+/* States of each once-only part: 0 not begun, 1 under way, 2 done. */
+static _Atomic int key_state;
+static _Atomic int options_state;
+
+static pthread_key_t exit_key; /* written before key_state is 2 */
+
+/* True for the one caller that has to do it. */
+static bool begin_once(_Atomic int *state)
+{
+    int none = 0;
+    /* Relaxed look first: nearly all calls come when it is done. The CAS has one winner. */
+    return wr_load_relaxed(state) == 0 && wr_cas_strong_acq_rel(state, &none, 1);
+}
+
+static void finish_once(_Atomic int *state)
+{
+    /* Publishes what was set up; pairs with is_done(). */
+    wr_store_release(state, 2);
+}
+
+static bool is_done(_Atomic int *state)
+{
+    /* Observes what was set up; pairs with finish_once(). */
+    return wr_load_acquire(state) == 2;
+}
+
+/* The end of a thread. Destructors of other keys may still allocate and free: from here on through
+ * the bins. */
+static void leave_thread(void *cache)
+{
+    wr_cache_self = &wr_cache_direct;
+    wr_park_push(cache);
+}
+
+/* Options are read as soon as libc has an environment, which the first calls can come before. */
+static void init_options(void)
+{
+    char *const *environment = wr_host_environment();
+    if (environment != NULL && begin_once(&options_state)) {
+        if (!wr_host_is_secure()) {
+            wr_options_parse(environment);
+        }
+        finish_once(&options_state);
+    }
+}
+
+static void init_process(void)
+{
+    init_options();
+    if (begin_once(&key_state)) {
+        if (pthread_key_create(&exit_key, leave_thread) == 0) {
+            wr_fork_register();
+            finish_once(&key_state);
+        }
+    }
+}
+
+void wr_init_thread(void)
+{
+    init_process();
+    if (!is_done(&key_state)) {
+        return; /* another thread is at it (or there is no key): directly, until the next call */
+    }
+    wr_cache *cache = wr_park_adopt();
+    if (cache == NULL) {
+        cache = wr_cache_create(wr_heap_default.bins);
+    }
+    if (cache == NULL) {
+        return; /* no memory for a cache: directly, until there is */
+    }
+    wr_cache_self = cache;
+    /* May allocate; the cache serves that already. */
+    if (pthread_setspecific(exit_key, cache) != 0) {
+        leave_thread(cache);
+    }
+}
+
+/* The first constructor to run, for programs that set options and allocate nothing before main. */
+__attribute__((constructor(101))) static void start(void)
+{
+    init_options();
+}
+
+/* After all atexit handlers. */
+__attribute__((destructor(101))) static void finish(void)
+{
+    if (wr_option_get(wr_option_summary) != 0) {
+        wr_summary_print();
+    }
+}

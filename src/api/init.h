@@ -1,0 +1,17 @@
+/* Start-up of the process and of threads, and a thread's end.
+ *
+ * Nothing waits for start-up: the first thread does it, and others that come meanwhile use the bins
+ * directly. Works before libc has run any constructor. */
+#ifndef WR_API_INIT_H
+#define WR_API_INIT_H
+
+#include "base/compiler.h"
+
+/* Gives the calling thread a cache: a parked one, a new one, or (where neither can be had) the one
+ * that stands in for good. */
+WR_COLD void wr_init_thread(void);
+
+/* Registers what follows a fork; api/fork.c. Once. */
+void wr_fork_register(void);
+
+#endif

@@ -1,0 +1,78 @@
+/* C17 and C23: malloc, calloc, realloc, free and their sized and aligned kin, under their weir_
+ * names and, but in the plain library, as the libc names. Documented in include/weir/weir.h. */
+#include "api/fast.h"
+#include "api/names.h"
+
+#include "weir/weir.h"
+
+#include <errno.h>
+#include <string.h>
+
+void *weir_malloc(size_t size)
+{
+    return wr_fast_malloc(size);
+}
+
+void weir_free(void *ptr)
+{
+    wr_fast_free(ptr);
+}
+
+void *weir_calloc(size_t count, size_t size)
+{
+    size_t bytes;
+    if (WR_UNLIKELY(!wr_multiply(count, size, &bytes))) {
+        bytes = SIZE_MAX; /* too large for any heap: fails as such */
+    }
+    if (WR_LIKELY(bytes <= WR_SMALL_MAX_BYTES)) {
+        void *block = wr_fast_pop(wr_size_class_of(bytes));
+        if (WR_LIKELY(block != NULL)) {
+            return memset(block, 0, bytes);
+        }
+    }
+    return wr_slow_calloc(bytes);
+}
+
+void *weir_realloc(void *ptr, size_t size)
+{
+    /* Same class, same block: the common case of buffers that hardly grow. */
+    if (WR_LIKELY(size - 1 < WR_SMALL_MAX_BYTES && ptr != NULL) &&
+        wr_alloc_class_of(ptr) == wr_size_class_of(size)) {
+        return ptr;
+    }
+    return wr_slow_realloc(ptr, size);
+}
+
+void weir_free_sized(void *ptr, size_t size)
+{
+    wr_fast_free_sized(ptr, size);
+}
+
+void *weir_aligned_alloc(size_t alignment, size_t size)
+{
+    if (WR_UNLIKELY(!wr_is_power_of_two(alignment))) {
+        errno = EINVAL;
+        return NULL;
+    }
+    unsigned class = wr_size_class_of_aligned(size, alignment);
+    void *block = class == WR_CLASS_NONE ? NULL : wr_fast_pop(class);
+    return WR_LIKELY(block != NULL) ? block : wr_slow_aligned(alignment, size);
+}
+
+void weir_free_aligned_sized(void *ptr, size_t alignment, size_t size)
+{
+    unsigned class = wr_size_class_of_aligned(size, alignment);
+    if (WR_UNLIKELY(ptr == NULL || class == WR_CLASS_NONE || !wr_fast_push(class, ptr))) {
+        wr_slow_free(ptr);
+    }
+}
+
+WR_LIBC_NAME(malloc, weir_malloc, void *, (size_t size))
+WR_LIBC_NAME(free, weir_free, void, (void *ptr))
+WR_LIBC_NAME(cfree, weir_free, void, (void *ptr))
+WR_LIBC_NAME(calloc, weir_calloc, void *, (size_t count, size_t size))
+WR_LIBC_NAME(realloc, weir_realloc, void *, (void *ptr, size_t size))
+WR_LIBC_NAME(free_sized, weir_free_sized, void, (void *ptr, size_t size))
+WR_LIBC_NAME(aligned_alloc, weir_aligned_alloc, void *, (size_t alignment, size_t size))
+WR_LIBC_NAME(free_aligned_sized, weir_free_aligned_sized, void,
+             (void *ptr, size_t alignment, size_t size))

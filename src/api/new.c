@@ -1,0 +1,146 @@
+/* Every replaceable C++ operator new and delete (ISO C++17 [new.delete]), in C, under their mangled
+ * names of the Itanium C++ ABI; nothing in the plain library.
+ *
+ * The new_handler loop runs and std::bad_alloc is thrown by the program's own C++ runtime, reached
+ * as weak symbols, or by name where it was loaded later: so none is linked. This file is compiled
+ * with unwind tables, through which exceptions of handlers pass. */
+#ifndef WR_PLAIN_NAMES
+
+#include "api/cxx.h"
+#include "api/fast.h"
+#include "api/names.h"
+
+/* What operator new does when there is no memory. */
+typedef enum failure { FAIL_THROW, FAIL_NULL } failure;
+
+WR_COLD static void *new_slow(size_t size, size_t alignment, failure on_failure)
+{
+    for (;;) {
+        void *object = wr_slow_aligned(alignment, size);
+        if (object != NULL) {
+            return object;
+        }
+        wr_cxx_handler *handler = wr_cxx_new_handler();
+        if (handler == NULL) {
+            if (on_failure == FAIL_NULL) {
+                return NULL;
+            }
+            wr_cxx_throw_bad_alloc();
+        }
+        if (on_failure == FAIL_THROW) {
+            handler();
+        } else if (!wr_cxx_call_catching(handler)) {
+            return NULL;
+        }
+    }
+}
+
+/* A block of the class from the cache, or all that new_slow can do. */
+WR_INLINE void *new_aligned(size_t size, size_t alignment, failure on_failure)
+{
+    unsigned class = wr_size_class_of_aligned(size, alignment);
+    void *block = class == WR_CLASS_NONE ? NULL : wr_fast_pop(class);
+    return WR_LIKELY(block != NULL) ? block : new_slow(size, alignment, on_failure);
+}
+
+WR_INLINE void *new_plain(size_t size, failure on_failure)
+{
+    void *block = size <= WR_SMALL_MAX_BYTES ? wr_fast_pop(wr_size_class_of(size)) : NULL;
+    return WR_LIKELY(block != NULL) ? block : new_slow(size, 1, on_failure);
+}
+
+/* const std::nothrow_t &: passed as a pointer, never looked at. */
+typedef const void *nothrow_tag;
+
+#define EXPORT __attribute__((visibility("default")))
+
+/* Each with its array form, which is the same function. size_t is m, std::align_val_t
+ * St11align_val_t, const std::nothrow_t & RKSt9nothrow_t. */
+EXPORT void *_Znwm(size_t size);
+EXPORT void *_ZnwmRKSt9nothrow_t(size_t size, nothrow_tag tag);
+EXPORT void *_ZnwmSt11align_val_t(size_t size, size_t alignment);
+EXPORT void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, nothrow_tag tag);
+EXPORT void _ZdlPv(void *ptr);
+EXPORT void _ZdlPvm(void *ptr, size_t size);
+EXPORT void _ZdlPvSt11align_val_t(void *ptr, size_t alignment);
+EXPORT void _ZdlPvmSt11align_val_t(void *ptr, size_t size, size_t alignment);
+EXPORT void _ZdlPvRKSt9nothrow_t(void *ptr, nothrow_tag tag);
+EXPORT void _ZdlPvSt11align_val_tRKSt9nothrow_t(void *ptr, size_t alignment, nothrow_tag tag);
+
+void *_Znwm(size_t size)
+{
+    return new_plain(size, FAIL_THROW);
+}
+
+void *_ZnwmRKSt9nothrow_t(size_t size, nothrow_tag tag)
+{
+    (void)tag;
+    return new_plain(size, FAIL_NULL);
+}
+
+void *_ZnwmSt11align_val_t(size_t size, size_t alignment)
+{
+    return new_aligned(size, alignment, FAIL_THROW);
+}
+
+void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, nothrow_tag tag)
+{
+    (void)tag;
+    return new_aligned(size, alignment, FAIL_NULL);
+}
+
+void _ZdlPv(void *ptr)
+{
+    wr_fast_free(ptr);
+}
+
+void _ZdlPvm(void *ptr, size_t size)
+{
+    wr_fast_free_sized(ptr, size);
+}
+
+void _ZdlPvSt11align_val_t(void *ptr, size_t alignment)
+{
+    (void)alignment;
+    wr_fast_free(ptr);
+}
+
+void _ZdlPvmSt11align_val_t(void *ptr, size_t size, size_t alignment)
+{
+    unsigned class = wr_size_class_of_aligned(size, alignment);
+    if (WR_UNLIKELY(ptr == NULL || class == WR_CLASS_NONE || !wr_fast_push(class, ptr))) {
+        wr_slow_free(ptr);
+    }
+}
+
+void _ZdlPvRKSt9nothrow_t(void *ptr, nothrow_tag tag)
+{
+    (void)tag;
+    wr_fast_free(ptr);
+}
+
+void _ZdlPvSt11align_val_tRKSt9nothrow_t(void *ptr, size_t alignment, nothrow_tag tag)
+{
+    (void)alignment;
+    (void)tag;
+    wr_fast_free(ptr);
+}
+
+WR_LIBC_NAME(_Znam, _Znwm, void *, (size_t size))
+WR_LIBC_NAME(_ZnamRKSt9nothrow_t, _ZnwmRKSt9nothrow_t, void *, (size_t size, nothrow_tag tag))
+WR_LIBC_NAME(_ZnamSt11align_val_t, _ZnwmSt11align_val_t, void *, (size_t size, size_t alignment))
+WR_LIBC_NAME(_ZnamSt11align_val_tRKSt9nothrow_t, _ZnwmSt11align_val_tRKSt9nothrow_t, void *,
+             (size_t size, size_t alignment, nothrow_tag tag))
+WR_LIBC_NAME(_ZdaPv, _ZdlPv, void, (void *ptr))
+WR_LIBC_NAME(_ZdaPvm, _ZdlPvm, void, (void *ptr, size_t size))
+WR_LIBC_NAME(_ZdaPvSt11align_val_t, _ZdlPvSt11align_val_t, void, (void *ptr, size_t alignment))
+WR_LIBC_NAME(_ZdaPvmSt11align_val_t, _ZdlPvmSt11align_val_t, void,
+             (void *ptr, size_t size, size_t alignment))
+WR_LIBC_NAME(_ZdaPvRKSt9nothrow_t, _ZdlPvRKSt9nothrow_t, void, (void *ptr, nothrow_tag tag))
+WR_LIBC_NAME(_ZdaPvSt11align_val_tRKSt9nothrow_t, _ZdlPvSt11align_val_tRKSt9nothrow_t, void,
+             (void *ptr, size_t alignment, nothrow_tag tag))
+
+#else
+/* ISO C wants a declaration in every file. */
+typedef int wr_new_is_left_out;
+#endif

@@ -1,0 +1,51 @@
+/* Atomic operations with the memory order in the name; the only includer of stdatomic.h.
+ *
+ * wr_<operation>_<order>. Above each use stronger than relaxed stands what it publishes or observes
+ * and `pairs with <function>`; relaxed ones need no order, and where that is not plain from the
+ * data (a counter, a hint, a value that the same thread wrote) a comment says why.
+ * seq_cst is for store-then-load pairs in two threads, of which one at least must see the other. */
+#ifndef WR_BASE_ATOMIC_H
+#define WR_BASE_ATOMIC_H
+
+#include <stdatomic.h>
+
+#define wr_load_relaxed(p) atomic_load_explicit((p), memory_order_relaxed)
+#define wr_load_acquire(p) atomic_load_explicit((p), memory_order_acquire)
+#define wr_load_seq_cst(p) atomic_load_explicit((p), memory_order_seq_cst)
+
+#define wr_store_relaxed(p, v) atomic_store_explicit((p), (v), memory_order_relaxed)
+#define wr_store_release(p, v) atomic_store_explicit((p), (v), memory_order_release)
+#define wr_store_seq_cst(p, v) atomic_store_explicit((p), (v), memory_order_seq_cst)
+
+#define wr_exchange_acquire(p, v) atomic_exchange_explicit((p), (v), memory_order_acquire)
+#define wr_exchange_release(p, v) atomic_exchange_explicit((p), (v), memory_order_release)
+#define wr_exchange_acq_rel(p, v) atomic_exchange_explicit((p), (v), memory_order_acq_rel)
+
+#define wr_fetch_add_relaxed(p, v) atomic_fetch_add_explicit((p), (v), memory_order_relaxed)
+#define wr_fetch_sub_relaxed(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_relaxed)
+#define wr_fetch_add_seq_cst(p, v) atomic_fetch_add_explicit((p), (v), memory_order_seq_cst)
+#define wr_fetch_sub_seq_cst(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_seq_cst)
+
+#define wr_fetch_or_relaxed(p, v)  atomic_fetch_or_explicit((p), (v), memory_order_relaxed)
+#define wr_fetch_or_acq_rel(p, v)  atomic_fetch_or_explicit((p), (v), memory_order_acq_rel)
+#define wr_fetch_or_release(p, v)  atomic_fetch_or_explicit((p), (v), memory_order_release)
+#define wr_fetch_or_seq_cst(p, v)  atomic_fetch_or_explicit((p), (v), memory_order_seq_cst)
+#define wr_fetch_and_relaxed(p, v) atomic_fetch_and_explicit((p), (v), memory_order_relaxed)
+#define wr_fetch_and_acq_rel(p, v) atomic_fetch_and_explicit((p), (v), memory_order_acq_rel)
+#define wr_fetch_and_seq_cst(p, v) atomic_fetch_and_explicit((p), (v), memory_order_seq_cst)
+
+/* expected is a pointer; on failure it receives the value found (acquire order for acq_rel). */
+#define wr_cas_weak_relaxed(p, expected, v)                                                        \
+    atomic_compare_exchange_weak_explicit((p), (expected), (v), memory_order_relaxed,              \
+                                          memory_order_relaxed)
+#define wr_cas_weak_acq_rel(p, expected, v)                                                        \
+    atomic_compare_exchange_weak_explicit((p), (expected), (v), memory_order_acq_rel,              \
+                                          memory_order_acquire)
+#define wr_cas_strong_acq_rel(p, expected, v)                                                      \
+    atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acq_rel,            \
+                                            memory_order_acquire)
+#define wr_cas_weak_seq_cst(p, expected, v)                                                        \
+    atomic_compare_exchange_weak_explicit((p), (expected), (v), memory_order_seq_cst,              \
+                                          memory_order_relaxed)
+
+#endif

@@ -1,0 +1,67 @@
+/* Every tunable constant of weir, with unit and reason. What a user may set is in options.def.
+ *
+ * Knows nothing of the modules; they assert beside their code what they need of a constant. */
+#ifndef WR_BASE_CONFIG_H
+#define WR_BASE_CONFIG_H
+
+#define WR_KIB ((size_t)1 << 10)
+#define WR_MIB ((size_t)1 << 20)
+#define WR_GIB ((size_t)1 << 30)
+
+/* slice: unit of the page heap. 64 KiB keeps tables small and is the largest page size in use. */
+#define WR_SLICE_SHIFT 16
+#define WR_SLICE_BYTES ((size_t)1 << WR_SLICE_SHIFT)
+
+/* region: window of addresses with one metadata table, found by address >> 32. */
+#define WR_REGION_SHIFT  32
+#define WR_REGION_BYTES  ((size_t)1 << WR_REGION_SHIFT)
+#define WR_REGION_SLICES (WR_REGION_BYTES / WR_SLICE_BYTES)
+
+/* User addresses have at most 48 bits on the machines that weir runs on. */
+#define WR_ADDRESS_BITS 48
+#define WR_REGIONS_MAX  ((size_t)1 << (WR_ADDRESS_BITS - WR_REGION_SHIFT))
+
+/* Every block of 16 bytes and more is aligned to this (max_align_t). */
+#define WR_ALIGNMENT_BYTES ((size_t)16)
+
+/* Blocks that a thread takes from or returns to a slab in one step: one bitmap word. */
+#define WR_BATCH_BLOCKS 64
+
+/* Virtual size of a thread's cache. Header and first pointer arrays fill the first page; the large
+ * pointer arrays behind them cost memory only once their bin is hot. */
+#define WR_CACHE_BYTES ((size_t)64 << 10)
+/* Pointers a bin holds at first: a whole cold cache fits one page. */
+#define WR_CACHE_COLD_BLOCKS 8
+/* Larger blocks start with capacity 0: a thread that uses one keeps none back. */
+#define WR_CACHE_COLD_BYTES 1024
+/* Most bytes and most pointers that one bin of one thread holds when hot. */
+#define WR_CACHE_BIN_BYTES  ((size_t)64 << 10)
+#define WR_CACHE_BIN_BLOCKS 512
+/* Hot bins hold at least so many blocks, whatever their size. */
+#define WR_CACHE_BIN_BLOCKS_MIN 2
+/* Refills of a bin before its thread keeps the slab it takes from. */
+#define WR_CACHE_HOT_REFILLS 4
+/* Caches that can exist; threads beyond use the bins directly. */
+#define WR_CACHES_MAX 65536
+
+/* Steps by which the page heap grows: an eighth of what it has, between these. */
+#define WR_GROWTH_MIN_BYTES ((size_t)1 << 20)
+#define WR_GROWTH_MAX_BYTES ((size_t)64 << 20)
+
+/* Descriptors come from chunks of this size; the first page or two serve a small program. */
+#define WR_META_CHUNK_BYTES ((size_t)128 << 10)
+
+/* mallopt(3): the mmap threshold at first, and as far as freed blocks or users may move it. */
+#define WR_MMAP_THRESHOLD_BYTES     ((size_t)128 << 10)
+#define WR_MMAP_THRESHOLD_MAX_BYTES ((size_t)32 << 20)
+
+/* Freed mappings kept for reuse: so many at most, within the byte cap of an option. */
+#define WR_KEEP_SLOTS 64
+/* calloc of a kept mapping from here on drops its frames instead of writing zeros: below it the
+ * faults (about 0.5 us a page) cost more than the memset. */
+#define WR_KEEP_DROP_BYTES ((size_t)1 << 20)
+
+/* A line of diagnostics, without allocation. */
+#define WR_LINE_BYTES 256
+
+#endif

@@ -1,0 +1,150 @@
+/* See options.h. */
+#include "base/options.h"
+
+#include "base/bits.h"
+#include "base/report.h"
+
+enum { TYPE_SIZE, TYPE_FLAG };
+
+typedef struct row {
+    const char *name; /* lower case, without the prefix */
+    int type;
+    const char *default_text; /* as the rows write it, so that docs can quote it */
+    const char *min_text;
+    const char *max_text;
+} row;
+
+#define WR_OPTION(name, type, default_value, min, max, meaning)                                    \
+    {#name, TYPE_##type, #default_value, #min, #max},
+static const row rows[WR_OPTION_COUNT] = {
+#include "base/options.def"
+};
+#undef WR_OPTION
+
+/* value + 1, or 0 while the default holds. Written once while the process starts; read relaxed,
+ * since nothing else is published by it. */
+static _Atomic size_t values[WR_OPTION_COUNT];
+
+static const char prefix[] = "WEIR_";
+#define PREFIX_LENGTH (sizeof prefix - 1)
+
+/* A number with an optional power-of-1024 suffix; false if text is anything else. */
+static bool parse_size(const char *text, size_t *value)
+{
+    size_t n = 0;
+    const char *p = text;
+    for (; *p >= '0' && *p <= '9'; p++) {
+        if (!wr_multiply(n, 10, &n) || n > SIZE_MAX - (size_t)(*p - '0')) {
+            return false;
+        }
+        n += (size_t)(*p - '0');
+    }
+    if (p == text) {
+        return false;
+    }
+    static const char suffixes[] = "KMGT";
+    for (unsigned i = 0; i < sizeof suffixes - 1; i++) {
+        if (*p == suffixes[i] || *p == suffixes[i] + ('a' - 'A')) {
+            p++;
+            if (!wr_multiply(n, (size_t)1 << (10 * (i + 1)), &n)) {
+                return false;
+            }
+            break;
+        }
+    }
+    *value = n;
+    return *p == '\0';
+}
+
+static size_t parse_trusted(const char *text)
+{
+    size_t value = 0;
+    (void)parse_size(text, &value);
+    return value;
+}
+
+size_t wr_option_get(wr_option option)
+{
+    size_t value = wr_load_relaxed(&values[option]);
+    return value != 0 ? value - 1 : parse_trusted(rows[option].default_text);
+}
+
+bool wr_option_is_set(wr_option option)
+{
+    return wr_load_relaxed(&values[option]) != 0;
+}
+
+/* True if variable (of name_length) is the upper-case name of row r behind the prefix. */
+static bool names_row(const char *variable, size_t name_length, const row *r)
+{
+    const char *name = variable + PREFIX_LENGTH;
+    size_t length = name_length - PREFIX_LENGTH;
+    for (size_t i = 0; i < length; i++) {
+        char c = r->name[i];
+        if (c >= 'a' && c <= 'z') {
+            c = (char)(c - 'a' + 'A');
+        }
+        if (c == '\0' || name[i] != c) {
+            return false;
+        }
+    }
+    return r->name[length] == '\0';
+}
+
+/* "weir: NAME: what" with the name cut out of "NAME=value". */
+static void warn(const char *variable, size_t name_length, const char *what)
+{
+    char name[WR_LINE_BYTES / 2];
+    size_t n = wr_min(name_length, sizeof name - 1);
+    for (size_t i = 0; i < n; i++) {
+        name[i] = variable[i];
+    }
+    name[n] = '\0';
+    wr_report_warning(name, what);
+}
+
+static void parse_variable(const char *variable)
+{
+    size_t name_length = 0;
+    while (variable[name_length] != '=' && variable[name_length] != '\0') {
+        name_length++;
+    }
+    const char *text = variable[name_length] == '=' ? variable + name_length + 1 : "";
+    for (size_t i = 0; i < WR_OPTION_COUNT; i++) {
+        if (!names_row(variable, name_length, &rows[i])) {
+            continue;
+        }
+        size_t value = 0;
+        if (!parse_size(text, &value)) {
+            warn(variable, name_length,
+                 rows[i].type == TYPE_FLAG ? "is no 0 or 1, the default holds"
+                                           : "is no number of bytes, the default holds");
+        } else if (value < parse_trusted(rows[i].min_text) ||
+                   value > parse_trusted(rows[i].max_text)) {
+            warn(variable, name_length, "is out of range, the default holds");
+        } else {
+            wr_store_relaxed(&values[i], value + 1);
+        }
+        return;
+    }
+    warn(variable, name_length, "no such option, ignored");
+}
+
+static bool has_prefix(const char *variable)
+{
+    for (size_t i = 0; i < PREFIX_LENGTH; i++) {
+        if (variable[i] != prefix[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void wr_options_parse(char *const *environment)
+{
+    for (; *environment != NULL; environment++) {
+        if (has_prefix(*environment)) {
+            parse_variable(*environment);
+        }
+    }
+}

@@ -1,0 +1,30 @@
+/* Options from the environment: WEIR_<NAME>=value, rows of options.def and nowhere else.
+ *
+ * Parsed once, without allocating; an unknown name or a bad value gives one line on standard error
+ * and the default. A process in secure-execution mode (AT_SECURE, getauxval(3)) ignores them all.
+ * Threads: wr_options_parse runs once, under the caller's guard; a value read before it is the
+ * default, so everything that reads an option must tolerate a change from the default to the
+ * user's value while the process starts. */
+#ifndef WR_BASE_OPTIONS_H
+#define WR_BASE_OPTIONS_H
+
+#include "base/atomic.h"
+#include "base/compiler.h"
+
+#define WR_OPTION(name, type, default_value, min, max, meaning) wr_option_##name,
+typedef enum wr_option {
+#include "base/options.def"
+    WR_OPTION_COUNT
+} wr_option;
+#undef WR_OPTION
+
+/* Value of an option: bytes for a SIZE, 0 or 1 for a FLAG. Any thread. */
+size_t wr_option_get(wr_option option);
+
+/* True if the environment set it. */
+bool wr_option_is_set(wr_option option);
+
+/* Reads the variables of environment, a list as environ(7). */
+void wr_options_parse(char *const *environment);
+
+#endif

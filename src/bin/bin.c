@@ -1,0 +1,298 @@
+/* See bin.h. */
+#include "bin/bin.h"
+
+#include "base/assert.h"
+#include "base/report.h"
+#include "page/extent.h"
+#include "page/purge.h"
+#include "page/slice.h"
+
+/* The index word of 64 slices, and the slab's bit in it. */
+static _Atomic uint64_t *index_word(const wr_bin *bin, wr_region *region, unsigned word)
+{
+    return &region->listed[word][bin->class];
+}
+
+/* Puts a slab that the caller set LISTED into its bin's index. */
+static void set_index_bit(wr_bin *bin, wr_span *slab)
+{
+    wr_region *region = wr_region_of(slab->start);
+    unsigned slice = wr_slice_number(slab->start);
+    unsigned word = slice / WR_WORD_BITS;
+    /* Publishes the slab; pairs with wr_bin_unlist_try(). Comes before the mark (page/summary.h);
+     * pairs with wr_summary_unmark(). */
+    uint64_t old = wr_fetch_or_seq_cst(index_word(bin, region, word),
+                                       (uint64_t)1 << (slice % WR_WORD_BITS));
+    WR_ASSERT((old >> (slice % WR_WORD_BITS) & 1) == 0);
+    (void)old;
+    wr_summary_mark(&region->listed_words[bin->class], word);
+}
+
+/* Clears an index bit; true for the thread that did: the slab is its own then. */
+static bool wr_bin_unlist_try(wr_bin *bin, wr_region *region, unsigned slice)
+{
+    unsigned word = slice / WR_WORD_BITS;
+    uint64_t bit = (uint64_t)1 << (slice % WR_WORD_BITS);
+    _Atomic uint64_t *leaf = index_word(bin, region, word);
+    /* Linearisation point of a claim. Observes the slab as it was listed; pairs with
+     * set_index_bit(). seq_cst, as page/summary.h asks of who empties a leaf, and against a lister
+     * that has yet to set the bit; pairs with wr_bin_list(). */
+    uint64_t old = wr_fetch_and_seq_cst(leaf, ~bit);
+    if ((old & ~bit) == 0) {
+        wr_summary_unmark(&region->listed_words[bin->class], word, leaf);
+    }
+    return (old & bit) != 0;
+}
+
+/* The caller has cleared the index bit. */
+static void take_over(wr_bin *bin, wr_span *slab)
+{
+    wr_slab_claimed(slab);
+    if (slab->is_spare) {
+        slab->is_spare = 0;
+        wr_store_relaxed(&bin->spares, 0); /* a hint: whoever sees it late retires a slab more */
+    }
+}
+
+static void wr_bin_list(wr_span *slab);
+
+/* The caller owns a slab with all blocks free: it becomes the bin's spare, or its slices go back. */
+static void retire(wr_span *slab)
+{
+    wr_bin *bin = slab->bin;
+    uint32_t none = 0;
+    if (wr_load_relaxed(&bin->spares) == 0 && wr_cas_weak_relaxed(&bin->spares, &none, 1)) {
+        slab->is_spare = 1;
+        /* Relaxed: only its claimer looks at it, whom the index bit orders. */
+        (void)wr_fetch_add_relaxed(&slab->state, WR_SLAB_LISTED - WR_SLAB_OWNED);
+        set_index_bit(bin, slab);
+        return;
+    }
+    size_t slices = wr_span_slices(slab);
+    (void)wr_fetch_sub_relaxed(&bin->slabs, 1);
+    wr_span_close(slab);
+    wr_slice_release(slab->start, slices);
+    wr_purge_over_cap();
+}
+
+void wr_bin_give_up(wr_span *slab)
+{
+    switch (wr_slab_disown(slab)) {
+    case WR_SLAB_DUTY_NONE:
+        break;
+    case WR_SLAB_DUTY_LIST:
+        wr_bin_list(slab);
+        break;
+    case WR_SLAB_DUTY_EMPTY:
+        retire(slab);
+        break;
+    }
+}
+
+/* All blocks of a listed slab may be free: whoever clears its bit decides. The bin is the one that
+ * the caller knew while the slab was in use; if the slab has another life by now, the bit is not
+ * set, or the claim is as good as any. */
+static void claim_empty(wr_bin *bin, wr_span *slab)
+{
+    if (wr_bin_unlist_try(bin, wr_region_of(slab->start), wr_slice_number(slab->start))) {
+        /* The descriptor may have been replaced in another life: the slice tells the present one.
+         * Relaxed: the claim has ordered it. */
+        wr_region *region = wr_region_of(slab->start);
+        wr_span *present = wr_load_relaxed(&region->span[wr_slice_number(slab->start)]);
+        take_over(bin, present);
+        wr_bin_give_up(present);
+    }
+}
+
+/* Second half of listing: LISTED is the caller's doing, so the slab stays in use until the bit is
+ * set, and its fields may be read until then. */
+static void wr_bin_list(wr_span *slab)
+{
+    wr_bin *bin = slab->bin;
+    uint32_t blocks = slab->blocks;
+    set_index_bit(bin, slab);
+    /* Adds that came before the bit found nothing to clear: they are seen here, since bit, add and
+     * this look are seq_cst; pairs with wr_slab_add(). */
+    if (wr_slab_is_empty_racy(slab, blocks)) {
+        claim_empty(bin, slab);
+    }
+}
+
+/* Claims the lowest listed slab of one region. */
+static wr_span *claim_in_region(wr_bin *bin, wr_region *region)
+{
+    wr_summary *words = &region->listed_words[bin->class];
+    unsigned word = 0;
+    while ((word = wr_summary_next(words, word)) < WR_SUMMARY_WORDS) {
+        _Atomic uint64_t *leaf = index_word(bin, region, word);
+        /* seq_cst: a leaf seen empty is unmarked; pairs with set_index_bit(). */
+        uint64_t bits = wr_load_seq_cst(leaf);
+        if (bits == 0) {
+            wr_summary_unmark(words, word, leaf);
+            word++;
+            continue;
+        }
+        unsigned slice = word * WR_WORD_BITS + wr_lowest_bit(bits);
+        if (wr_bin_unlist_try(bin, region, slice)) {
+            /* Relaxed: the claim has ordered it. */
+            wr_span *slab = wr_load_relaxed(&region->span[slice]);
+            take_over(bin, slab);
+            return slab;
+        }
+        /* Another thread claimed it: progress is theirs, look again. */
+    }
+    return NULL;
+}
+
+static wr_span *claim_lowest(wr_bin *bin)
+{
+    for (unsigned r = 0; r < wr_region_count(); r++) {
+        wr_region *region = wr_region_at(r);
+        wr_span *slab = region == NULL ? NULL : claim_in_region(bin, region);
+        if (slab != NULL) {
+            return slab;
+        }
+    }
+    return NULL;
+}
+
+static wr_span *open_slab(wr_bin *bin)
+{
+    size_t slices = wr_size_classes[bin->class].slices;
+    bool zero;
+    uintptr_t start = wr_extent_claim(slices, &zero);
+    if (start == 0) {
+        return NULL;
+    }
+    wr_span *slab = wr_slab_open(start, bin->class, bin);
+    if (slab == NULL) {
+        if (zero) {
+            wr_slice_release_purged(start, slices);
+        } else {
+            wr_slice_release(start, slices);
+        }
+        return NULL;
+    }
+    (void)wr_fetch_add_relaxed(&bin->slabs, 1);
+    return slab;
+}
+
+unsigned wr_bin_refill(wr_bin *bin, wr_span **kept, unsigned most, void **out)
+{
+    WR_ASSERT(most >= 1 && most <= WR_BATCH_BLOCKS);
+    wr_span *slab = *kept;
+    for (;;) {
+        unsigned taken = slab == NULL ? 0 : wr_slab_take(slab, most, out);
+        if (taken != 0) {
+            *kept = slab;
+            return taken;
+        }
+        if (slab != NULL) {
+            *kept = NULL; /* first, for a fork in between: the child must not think it is ours */
+            wr_bin_give_up(slab);
+        }
+        slab = claim_lowest(bin);
+        if (slab == NULL) {
+            slab = open_slab(bin);
+        }
+        if (slab == NULL) {
+            return 0;
+        }
+    }
+}
+
+/* Ascending by address, so that blocks of one slab and one bitmap word come together. Batches are
+ * small and often nearly sorted: insertion with shrinking gaps, in place. */
+static void sort_blocks(unsigned count, void **blocks)
+{
+    static const unsigned gaps[] = {23, 10, 4, 1};
+    for (unsigned g = 0; g < WR_ARRAY_LENGTH(gaps); g++) {
+        unsigned gap = gaps[g];
+        for (unsigned i = gap; i < count; i++) {
+            void *block = blocks[i];
+            unsigned at = i;
+            for (; at >= gap && blocks[at - gap] > block; at -= gap) {
+                blocks[at] = blocks[at - gap];
+            }
+            blocks[at] = block;
+        }
+    }
+}
+
+WR_COLD WR_NORETURN static void report_block(const wr_span *slab, uintptr_t address,
+                                             const char *what, const char *function)
+{
+    uint32_t index = wr_size_class_divide((uint32_t)(address - slab->start), slab->reciprocal);
+    wr_misuse misuse = {.function = function,
+                        .what = what,
+                        .address = address,
+                        .block = slab->start + (uintptr_t)index * slab->block_bytes,
+                        .block_bytes = slab->block_bytes};
+    wr_report_misuse(&misuse);
+}
+
+static void put(wr_span *slab, uint32_t word, uint64_t bits, const char *function)
+{
+    uint64_t twice = wr_slab_put(slab, word, bits);
+    if (WR_UNLIKELY(twice != 0)) {
+        uintptr_t index = word * WR_WORD_BITS + wr_lowest_bit(twice);
+        report_block(slab, slab->start + index * slab->block_bytes, "double free", function);
+    }
+}
+
+static void add(wr_span *slab, unsigned count)
+{
+    wr_bin *bin = slab->bin; /* read while our blocks still keep the slab in use */
+    switch (wr_slab_add(slab, count)) {
+    case WR_SLAB_DUTY_NONE:
+        break;
+    case WR_SLAB_DUTY_LIST:
+        wr_bin_list(slab);
+        break;
+    case WR_SLAB_DUTY_EMPTY:
+        claim_empty(bin, slab);
+        break;
+    }
+}
+
+/* Returns the blocks from *blocks on that lie in one slab; their number. */
+static unsigned return_to_slab(wr_span *slab, unsigned count, void **blocks, const char *function)
+{
+    uintptr_t end = slab->start + slab->bytes;
+    wr_slab_place pending = {0, 0}; /* bits of one word that are yet to be put */
+    unsigned n = 0;
+    for (; n < count && (uintptr_t)blocks[n] < end; n++) {
+        wr_slab_place place;
+        if (WR_UNLIKELY(!wr_slab_locate(slab, (uintptr_t)blocks[n], &place))) {
+            report_block(slab, (uintptr_t)blocks[n], "not a block start", function);
+        }
+        if (place.word != pending.word && pending.bit != 0) {
+            put(slab, pending.word, pending.bit, function);
+            pending.bit = 0;
+        }
+        if (WR_UNLIKELY((pending.bit & place.bit) != 0)) {
+            report_block(slab, (uintptr_t)blocks[n], "double free", function);
+        }
+        pending.word = place.word;
+        pending.bit |= place.bit;
+    }
+    put(slab, pending.word, pending.bit, function);
+    add(slab, n);
+    return n;
+}
+
+void wr_bin_return(unsigned count, void **blocks, const char *function)
+{
+    sort_blocks(count, blocks);
+    for (unsigned done = 0; done < count;) {
+        wr_span *slab = wr_span_find((uintptr_t)blocks[done]);
+        if (WR_UNLIKELY(slab == NULL || wr_span_kind_of(slab) != WR_SPAN_SLAB)) {
+            wr_misuse misuse = {.function = function,
+                                .what = "foreign pointer",
+                                .address = (uintptr_t)blocks[done],
+                                .detail = "is in no slab"};
+            wr_report_misuse(&misuse);
+        }
+        done += return_to_slab(slab, count - done, blocks + done, function);
+    }
+}

@@ -1,0 +1,173 @@
+/* See slab.h. */
+#include "bin/slab.h"
+
+#include "base/assert.h"
+
+static int64_t blocks_of(int64_t count)
+{
+    return count * (1 << WR_SLAB_COUNT_SHIFT);
+}
+
+static unsigned word_count(const wr_span *slab)
+{
+    return (slab->blocks + WR_WORD_BITS - 1) / WR_WORD_BITS;
+}
+
+wr_span *wr_slab_open(uintptr_t start, unsigned class, struct wr_bin *bin)
+{
+    const wr_size_class *shape = &wr_size_classes[class];
+    unsigned words = (shape->blocks + WR_WORD_BITS - 1) / WR_WORD_BITS;
+    wr_span *slab = wr_span_obtain(start, words);
+    if (slab == NULL) {
+        return NULL;
+    }
+    slab->bin = bin;
+    slab->block_bytes = shape->block_bytes;
+    slab->reciprocal = shape->reciprocal;
+    slab->blocks = shape->blocks;
+    slab->class = (uint8_t)class;
+    slab->is_spare = 0;
+    /* Relaxed: only late CASes of an earlier life touch the words now, and those fail; the blocks'
+     * way to other threads publishes them. */
+    for (unsigned w = 0; w < words; w++) {
+        unsigned left = slab->blocks - w * WR_WORD_BITS;
+        wr_store_relaxed(&slab->free_bits[w],
+                         wr_mask(0, left < WR_WORD_BITS ? left : WR_WORD_BITS));
+    }
+    wr_store_relaxed(&slab->state, blocks_of(slab->blocks) | WR_SLAB_OWNED);
+    size_t bytes = shape->slices * WR_SLICE_BYTES;
+    wr_span_open(slab, WR_SPAN_SLAB, bytes, bytes);
+    return slab;
+}
+
+unsigned wr_slab_take(wr_span *slab, unsigned most, void **out)
+{
+    WR_ASSERT((wr_load_relaxed(&slab->state) & WR_SLAB_OWNED) != 0);
+    unsigned taken = 0;
+    unsigned words = word_count(slab);
+    for (unsigned w = 0; w < words && taken < most; w++) {
+        /* Relaxed: a look; bits can only be added by others. */
+        uint64_t bits = wr_load_relaxed(&slab->free_bits[w]);
+        if (bits == 0) {
+            continue;
+        }
+        bits = wr_lowest_bits(bits, most - taken);
+        /* Linearisation point. Observes what the last users of the blocks did; pairs with
+         * wr_slab_put(). */
+        (void)wr_fetch_and_acq_rel(&slab->free_bits[w], ~bits);
+        for (; bits != 0; bits &= bits - 1) {
+            size_t index = w * WR_WORD_BITS + wr_lowest_bit(bits);
+            out[taken++] = (void *)(slab->start + index * slab->block_bytes);
+        }
+    }
+    if (taken != 0) {
+        /* Relaxed: the owner reads the count next, and who claims the slab later is ordered by the
+         * flags. */
+        (void)wr_fetch_sub_relaxed(&slab->state, blocks_of(taken));
+    }
+    return taken;
+}
+
+bool wr_slab_locate(const wr_span *slab, uintptr_t address, wr_slab_place *place)
+{
+    uint32_t offset = (uint32_t)(address - slab->start);
+    uint32_t index = wr_size_class_divide(offset, slab->reciprocal);
+    place->word = index / WR_WORD_BITS;
+    place->bit = (uint64_t)1 << (index % WR_WORD_BITS);
+    return index * slab->block_bytes == offset && index < slab->blocks;
+}
+
+uint64_t wr_slab_put(wr_span *slab, uint32_t word, uint64_t bits)
+{
+    /* Publishes what was done in the blocks; pairs with wr_slab_take(). */
+    return wr_fetch_or_acq_rel(&slab->free_bits[word], bits) & bits;
+}
+
+wr_slab_duty wr_slab_add(wr_span *slab, unsigned count)
+{
+    /* Read while our blocks still keep the slab in use. */
+    int64_t all = slab->blocks;
+    /* seq_cst: against a lister that sets the index bit and then reads the count, so that the last
+     * add or the lister sees a slab whose blocks are all free; pairs with wr_bin_list(). */
+    int64_t state = wr_fetch_add_seq_cst(&slab->state, blocks_of(count)) + blocks_of(count);
+    while ((state & WR_SLAB_OWNED) == 0) {
+        if ((state & WR_SLAB_LISTED) != 0) {
+            return wr_slab_state_count(state) == all ? WR_SLAB_DUTY_EMPTY : WR_SLAB_DUTY_NONE;
+        }
+        if (wr_slab_state_count(state) <= 0) {
+            break; /* a taker subtracted more; whoever adds the rest lists the slab */
+        }
+        /* Linearisation point of listing. Observes the descriptor as its last owner left it; pairs
+         * with wr_slab_disown(). */
+        if (wr_cas_weak_acq_rel(&slab->state, &state, state | WR_SLAB_LISTED)) {
+            return WR_SLAB_DUTY_LIST;
+        }
+    }
+    return WR_SLAB_DUTY_NONE;
+}
+
+wr_slab_duty wr_slab_disown(wr_span *slab)
+{
+    /* Observes all adds that count: with all blocks back, what their users did comes before what
+     * the slices are used for next; pairs with wr_slab_add(). */
+    int64_t state = wr_load_acquire(&slab->state);
+    for (;;) {
+        WR_ASSERT((state & (WR_SLAB_OWNED | WR_SLAB_LISTED)) == WR_SLAB_OWNED);
+        int64_t count = wr_slab_state_count(state);
+        if (count == slab->blocks) {
+            return WR_SLAB_DUTY_EMPTY;
+        }
+        int64_t next = state - WR_SLAB_OWNED + (count > 0 ? WR_SLAB_LISTED : 0);
+        /* Linearisation point. Publishes the descriptor; pairs with wr_slab_add() and
+         * wr_slab_claimed(). Only adds can come between, so the loop ends when they pause. */
+        if (wr_cas_weak_acq_rel(&slab->state, &state, next)) {
+            return count > 0 ? WR_SLAB_DUTY_LIST : WR_SLAB_DUTY_NONE;
+        }
+    }
+}
+
+void wr_slab_claimed(wr_span *slab)
+{
+    /* Relaxed: clearing the index bit has ordered it; see wr_bin_unlist_try(). */
+    int64_t state = wr_fetch_sub_relaxed(&slab->state, WR_SLAB_LISTED - WR_SLAB_OWNED);
+    WR_ASSERT((state & (WR_SLAB_OWNED | WR_SLAB_LISTED)) == WR_SLAB_LISTED);
+    (void)state;
+}
+
+int64_t wr_slab_count_racy(const wr_span *slab)
+{
+    return wr_slab_state_count(wr_load_relaxed(&slab->state));
+}
+
+bool wr_slab_is_empty_racy(const wr_span *slab, uint32_t blocks)
+{
+    /* seq_cst: the lister's second step; pairs with wr_slab_add(). */
+    int64_t state = wr_load_seq_cst(&slab->state);
+    return (state & WR_SLAB_OWNED) == 0 && wr_slab_state_count(state) == blocks;
+}
+
+/* Free blocks by the bits. */
+static unsigned count_free_bits(const wr_span *slab)
+{
+    unsigned count = 0;
+    for (unsigned w = 0; w < word_count(slab); w++) {
+        count += wr_count_bits(wr_load_relaxed(&slab->free_bits[w]));
+    }
+    return count;
+}
+
+void wr_slab_recount(wr_span *slab)
+{
+    /* Relaxed: the child has one thread. */
+    int64_t flags = wr_load_relaxed(&slab->state) & (WR_SLAB_OWNED | WR_SLAB_LISTED);
+    wr_store_relaxed(&slab->state, blocks_of(count_free_bits(slab)) | flags);
+}
+
+void wr_slab_assert_valid(const wr_span *slab)
+{
+    WR_ASSERT(wr_span_kind_of(slab) == WR_SPAN_SLAB);
+    WR_ASSERT(slab->class > WR_CLASS_NONE && slab->class < WR_CLASS_COUNT);
+    WR_ASSERT(slab->block_bytes == wr_size_classes[slab->class].block_bytes);
+    WR_ASSERT((size_t)slab->blocks * slab->block_bytes <= slab->bytes);
+    WR_ASSERT(wr_slab_count_racy(slab) == count_free_bits(slab));
+}

@@ -1,0 +1,46 @@
+/* See summary.h. */
+#include "diag/summary.h"
+
+#include "base/config.h"
+#include "base/report.h"
+#include "cache/cache.h"
+#include "os/host.h"
+#include "os/vm.h"
+
+void wr_summary_print(void)
+{
+    size_t slow_calls = 0;
+    size_t served_bytes = 0;
+    unsigned count = wr_cache_count();
+    for (unsigned i = 0; i < count; i++) {
+        wr_cache *cache = wr_cache_at(i);
+        if (cache != NULL) {
+            slow_calls += wr_load_relaxed(&cache->slow_calls);
+            served_bytes += wr_load_relaxed(&cache->served_bytes);
+        }
+    }
+    wr_line line;
+    wr_line_begin(&line);
+    wr_line_text(&line, "weir: pid ");
+    wr_line_decimal(&line, (uint64_t)wr_host_process_id());
+    wr_line_text(&line, ": served ");
+    wr_line_bytes(&line, served_bytes);
+    wr_line_text(&line, ", peak ");
+    wr_line_bytes(&line, wr_vm_mapped_peak_bytes());
+    wr_line_text(&line, " mapped, ");
+    wr_line_decimal(&line, slow_calls);
+    wr_line_text(&line, " slow calls, ");
+    wr_line_decimal(&line, count);
+    wr_line_text(&line, " caches");
+    size_t now_kib;
+    size_t peak_kib;
+    if (wr_host_resident_kib(&now_kib, &peak_kib)) {
+        wr_line_text(&line, ", RSS ");
+        wr_line_bytes(&line, now_kib * WR_KIB);
+        wr_line_text(&line, " (peak ");
+        wr_line_bytes(&line, peak_kib * WR_KIB);
+        wr_line_text(&line, ")");
+    }
+    wr_line_end(&line);
+    wr_report_line(&line);
+}

@@ -1,0 +1,234 @@
+/* See alloc.h. */
+#include "heap/alloc.h"
+
+#include "base/report.h"
+#include "heap/heap.h"
+#include "heap/keep.h"
+#include "heap/large.h"
+#include "os/host.h"
+
+#include <string.h>
+
+/* A block straight from the bin, for threads without a cache. */
+static void *take_direct(unsigned class)
+{
+    void *block;
+    wr_span *slab = NULL;
+    if (wr_bin_refill(&wr_heap_default.bins[class], &slab, 1, &block) == 0) {
+        return NULL;
+    }
+    wr_bin_give_up(slab);
+    return block;
+}
+
+static void *pop(wr_cache_bin *bin)
+{
+    wr_cache_entry *top = wr_load_relaxed(&bin->top); /* the owner's own store */
+    if (top <= wr_load_relaxed(&bin->base)) {
+        return NULL;
+    }
+    top--;
+    wr_store_relaxed(&bin->top, top);
+    return wr_load_relaxed(top);
+}
+
+static void *try_small(wr_cache *cache, unsigned class)
+{
+    if (!wr_cache_is_real(cache)) {
+        return take_direct(class);
+    }
+    void *block = pop(&cache->bins[class]);
+    return block != NULL ? block : wr_cache_refill(cache, class);
+}
+
+static void *alloc_small(wr_cache *cache, unsigned class)
+{
+    void *block = try_small(cache, class);
+    if (WR_UNLIKELY(block == NULL) && wr_keep_release_all() != 0) {
+        block = try_small(cache, class);
+    }
+    return block;
+}
+
+/* Large objects pass no cache: they are counted where the call came from. */
+static void *count_large(wr_cache *cache, void *object, size_t size)
+{
+    if (object != NULL && wr_cache_is_real(cache)) {
+        wr_cache_count_up(&cache->slow_calls, 1);
+        wr_cache_count_up(&cache->served_bytes, wr_large_good_size(size));
+    }
+    return object;
+}
+
+void *wr_alloc(wr_cache *cache, size_t size, size_t alignment)
+{
+    unsigned class = wr_size_class_of_aligned(size, alignment);
+    if (class != WR_CLASS_NONE) {
+        return alloc_small(cache, class);
+    }
+    size = wr_max(size, 1);
+    return count_large(cache, wr_large_alloc(size, alignment, false), size);
+}
+
+void *wr_alloc_zero(wr_cache *cache, size_t size)
+{
+    if (size <= WR_SMALL_MAX_BYTES) {
+        void *block = alloc_small(cache, wr_size_class_of(size));
+        return block == NULL ? NULL : memset(block, 0, size);
+    }
+    return count_large(cache, wr_large_alloc(size, WR_ALIGNMENT_BYTES, true), size);
+}
+
+size_t wr_alloc_batch(wr_cache *cache, size_t size, size_t n, void **out)
+{
+    size_t done = 0;
+    if (size <= WR_SMALL_MAX_BYTES && wr_cache_is_real(cache)) {
+        /* What the cache holds goes first, then whole batches from the bin past the cache. */
+        unsigned class = wr_size_class_of(size);
+        wr_cache_bin *bin = &cache->bins[class];
+        while (done < n && (out[done] = pop(bin)) != NULL) {
+            done++;
+        }
+        while (done < n) {
+            unsigned want = (unsigned)wr_min(n - done, WR_BATCH_BLOCKS);
+            unsigned got = wr_bin_refill(&cache->source[class], &bin->slab, want, out + done);
+            if (got == 0) {
+                break;
+            }
+            done += got;
+            wr_cache_count_up(&cache->slow_calls, 1);
+            wr_cache_count_up(&cache->served_bytes,
+                              got * (size_t)wr_size_classes[class].block_bytes);
+        }
+    }
+    for (; done < n; done++) {
+        void *block = wr_alloc(cache, size, 1);
+        if (block == NULL) {
+            break;
+        }
+        out[done] = block;
+    }
+    return done;
+}
+
+WR_COLD WR_NORETURN static void report(const wr_span *span, const void *ptr, const char *function)
+{
+    wr_misuse misuse = {.function = function, .address = (uintptr_t)ptr};
+    const wr_span *former = wr_span_at((uintptr_t)ptr);
+    if (former != NULL && wr_span_kind_of(former) == WR_SPAN_FREE) {
+        misuse.what = "double free";
+        misuse.detail = "is the start of memory that was freed";
+    } else if (span == NULL) {
+        misuse.what = "foreign pointer";
+        misuse.detail = "is in no block of this heap";
+    } else {
+        misuse.what = "not a block start";
+        misuse.detail = "lies within";
+        misuse.block = span->start;
+        misuse.block_bytes = span->bytes;
+    }
+    wr_report_misuse(&misuse);
+}
+
+/* The span of a large object that starts at ptr; anything else is misuse. */
+static wr_span *large_span(const void *ptr, const char *function)
+{
+    wr_span *span = wr_span_find((uintptr_t)ptr);
+    if (WR_UNLIKELY(span == NULL || wr_span_kind_of(span) == WR_SPAN_FREE ||
+                    wr_span_kind_of(span) == WR_SPAN_SLAB || span->start != (uintptr_t)ptr)) {
+        report(span, ptr, function);
+    }
+    return span;
+}
+
+static void free_small(wr_cache *cache, unsigned class, void *ptr, const char *function)
+{
+    if (!wr_cache_is_real(cache)) {
+        wr_bin_return(1, &ptr, function);
+        return;
+    }
+    wr_cache_bin *bin = &cache->bins[class];
+    wr_cache_entry *top = wr_load_relaxed(&bin->top); /* the owner's own store */
+    if (top == bin->end) {
+        wr_cache_overflow(cache, class, ptr, function);
+        return;
+    }
+    wr_store_relaxed(top, ptr);
+    wr_store_relaxed(&bin->top, top + 1);
+}
+
+void wr_alloc_free(wr_cache *cache, void *ptr, const char *function)
+{
+    unsigned class = wr_alloc_class_of(ptr);
+    if (class != WR_CLASS_NONE) {
+        free_small(cache, class, ptr, function);
+        return;
+    }
+    if (wr_span_find((uintptr_t)ptr) == NULL && wr_host_is_linker_memory((uintptr_t)ptr)) {
+        return; /* allocated before weir was there; never to be used again */
+    }
+    wr_span *span = large_span(ptr, function);
+    if (WR_UNLIKELY(!wr_large_free(span))) {
+        report(span, ptr, function);
+    }
+}
+
+/* Moves an object to a block or object of another kind; `old_bytes` of it are in use. */
+static void *resize_by_copy(wr_cache *cache, void *ptr, size_t old_bytes, size_t size,
+                            const char *function)
+{
+    void *moved = size > WR_SMALL_MAX_BYTES && old_bytes < size
+                      ? count_large(cache, wr_large_alloc_growing(size), size)
+                      : wr_alloc(cache, size, 1);
+    if (moved != NULL) {
+        memcpy(moved, ptr, wr_min(old_bytes, size));
+        wr_alloc_free(cache, ptr, function);
+    }
+    return moved;
+}
+
+void *wr_alloc_resize(wr_cache *cache, void *ptr, size_t size, const char *function)
+{
+    unsigned class = wr_alloc_class_of(ptr);
+    if (class != WR_CLASS_NONE) {
+        if (size <= WR_SMALL_MAX_BYTES && wr_size_class_of(size) == class) {
+            return ptr;
+        }
+        return resize_by_copy(cache, ptr, wr_size_classes[class].block_bytes, size, function);
+    }
+    wr_span *span = large_span(ptr, function);
+    size_t old_bytes = span->bytes;
+    if (size > WR_SMALL_MAX_BYTES) {
+        if (wr_large_resize_in_place(span, size)) {
+            return ptr;
+        }
+        void *moved = wr_span_kind_of(span) == WR_SPAN_MAPPED ? wr_large_move(span, size) : NULL;
+        if (moved != NULL) {
+            return moved;
+        }
+    }
+    return resize_by_copy(cache, ptr, old_bytes, size, function);
+}
+
+bool wr_alloc_resize_in_place(void *ptr, size_t size, const char *function)
+{
+    unsigned class = wr_alloc_class_of(ptr);
+    if (class != WR_CLASS_NONE) {
+        return size <= WR_SMALL_MAX_BYTES && wr_size_class_of(size) == class;
+    }
+    wr_span *span = large_span(ptr, function);
+    return size > WR_SMALL_MAX_BYTES && wr_large_resize_in_place(span, size);
+}
+
+size_t wr_alloc_usable_size(const void *ptr, const char *function)
+{
+    unsigned class = wr_alloc_class_of(ptr);
+    return class != WR_CLASS_NONE ? wr_size_classes[class].block_bytes
+                                  : large_span(ptr, function)->bytes;
+}
+
+size_t wr_alloc_good_size(size_t size)
+{
+    return size <= WR_SMALL_MAX_BYTES ? wr_size_classes[wr_size_class_of(size)].block_bytes
+                                      : wr_large_good_size(size);
+}

@@ -1,0 +1,37 @@
+/* Kept mappings: freed large memory that waits for reuse, since a fresh page costs about 2 us.
+ *
+ * A fixed number of slots, each one atomic word that says all there is to know of a mapping:
+ *     63                                32 31                                 0
+ *     +----------------------------------+------------------------------------+
+ *     | slice number of its start        | length in pages                    |
+ *     +----------------------------------+------------------------------------+
+ * 0 is an empty slot. A slot's word changes by one CAS or exchange, and whoever removed it has the
+ * mapping. A slot that emptied and got the same word again holds the same mapping: no ABA.
+ * Bytes kept stay under the option large_keep, but for what is being put in at the moment.
+ *
+ * | operation      | progress                                                    |
+ * | put, take, all | wait-free: one pass over the slots, plus the kernel's time  | */
+#ifndef WR_HEAP_KEEP_H
+#define WR_HEAP_KEEP_H
+
+#include "base/compiler.h"
+
+typedef struct wr_kept {
+    uintptr_t start; /* 0 when there is none */
+    size_t bytes;
+} wr_kept;
+
+/* Keeps the mapping (from a slice boundary, whole pages), or returns it to the kernel; to make room
+ * others are returned. */
+void wr_keep_put(uintptr_t start, size_t bytes);
+
+/* Takes the kept mapping that fits best: at least `bytes`, at most a quarter more. */
+wr_kept wr_keep_take(size_t bytes);
+
+/* Returns all kept mappings to the kernel; how many bytes that were. */
+size_t wr_keep_release_all(void);
+
+/* Bytes kept now; a statistic. */
+size_t wr_keep_bytes(void);
+
+#endif

@@ -1,0 +1,264 @@
+/* See large.h. */
+#include "heap/large.h"
+
+#include "base/options.h"
+#include "heap/keep.h"
+#include "os/host.h"
+#include "os/vm.h"
+#include "page/extent.h"
+#include "page/purge.h"
+#include "page/slice.h"
+
+#include <string.h>
+
+/* 0: not moved yet, the option holds. Relaxed: a policy value, nothing is published by it. */
+static _Atomic size_t threshold_bytes;
+static _Atomic bool threshold_pinned;
+
+static size_t threshold(void)
+{
+    size_t bytes = wr_load_relaxed(&threshold_bytes);
+    return bytes != 0 ? bytes : wr_option_get(wr_option_mmap_threshold);
+}
+
+void wr_large_pin_threshold(size_t bytes)
+{
+    wr_store_relaxed(&threshold_pinned, true);
+    wr_store_relaxed(&threshold_bytes, wr_max(bytes, 1));
+}
+
+static bool is_pinned(void)
+{
+    return wr_load_relaxed(&threshold_pinned) || wr_option_is_set(wr_option_mmap_threshold);
+}
+
+/* A freed mapping shows that the program uses such sizes in passing: they come from the page heap
+ * from now on. */
+static void raise_threshold(size_t freed_bytes)
+{
+    if (freed_bytes > threshold() && freed_bytes <= WR_MMAP_THRESHOLD_MAX_BYTES &&
+        !is_pinned()) {
+        wr_store_relaxed(&threshold_bytes, freed_bytes);
+    }
+}
+
+static size_t whole_pages(size_t size)
+{
+    return wr_align_up(size, wr_host_page_bytes());
+}
+
+size_t wr_large_good_size(size_t size)
+{
+    return whole_pages(size);
+}
+
+static void *alloc_span(size_t bytes, bool zero)
+{
+    size_t slices = wr_divide_up(bytes, WR_SLICE_BYTES);
+    bool is_zero = false;
+    uintptr_t start = wr_extent_claim(slices, &is_zero);
+    if (start == 0) {
+        return NULL;
+    }
+    wr_span *span = wr_span_obtain(start, 0);
+    if (span == NULL) {
+        if (is_zero) {
+            wr_slice_release_purged(start, slices);
+        } else {
+            wr_slice_release(start, slices);
+        }
+        return NULL;
+    }
+    span->class = WR_CLASS_NONE;
+    wr_span_open(span, WR_SPAN_LARGE, bytes, slices * WR_SLICE_BYTES);
+    if (zero && !is_zero) {
+        memset((void *)start, 0, bytes);
+    }
+    return (void *)start;
+}
+
+/* The descriptor for a mapping at start; NULL when the kernel refuses memory for that. */
+static wr_span *describe(uintptr_t start)
+{
+    return wr_region_obtain(start) == NULL ? NULL : wr_span_obtain(start, 0);
+}
+
+static void open_mapping(wr_span *span, size_t bytes, size_t reserved_bytes, uint8_t growths)
+{
+    span->class = WR_CLASS_NONE;
+    span->growths = growths;
+    wr_span_open(span, WR_SPAN_MAPPED, bytes, reserved_bytes);
+}
+
+/* Makes a kept mapping read as zero. */
+static void make_zero(wr_kept kept, size_t bytes)
+{
+    if (bytes < WR_KEEP_DROP_BYTES || !wr_vm_purge((void *)kept.start, kept.bytes)) {
+        memset((void *)kept.start, 0, bytes);
+    }
+}
+
+static void *alloc_mapping(size_t bytes, size_t alignment, bool zero, uint8_t growths)
+{
+    wr_kept mapping = {0, 0};
+    if (alignment <= WR_SLICE_BYTES) {
+        mapping = wr_keep_take(bytes);
+        if (mapping.start != 0 && zero) {
+            make_zero(mapping, bytes);
+        }
+    }
+    if (mapping.start == 0) {
+        mapping.start = (uintptr_t)wr_vm_map(bytes, wr_max(alignment, WR_SLICE_BYTES));
+        mapping.bytes = bytes;
+    }
+    if (mapping.start == 0) {
+        return NULL;
+    }
+    wr_span *span = describe(mapping.start);
+    if (span == NULL) {
+        (void)wr_vm_unmap((void *)mapping.start, mapping.bytes);
+        return NULL;
+    }
+    open_mapping(span, bytes, mapping.bytes, growths);
+    return (void *)mapping.start;
+}
+
+/* One attempt: slices where the policy wants them, else (or else) a mapping. */
+static void *try_alloc(size_t bytes, size_t alignment, bool zero)
+{
+    void *object = NULL;
+    if (bytes < threshold() && alignment <= WR_SLICE_BYTES) {
+        object = alloc_span(bytes, zero);
+    }
+    return object != NULL ? object : alloc_mapping(bytes, alignment, zero, 0);
+}
+
+void *wr_large_alloc(size_t size, size_t alignment, bool zero)
+{
+    size_t bytes = whole_pages(size);
+    void *object = try_alloc(bytes, alignment, zero);
+    if (object == NULL && wr_keep_release_all() != 0) {
+        object = try_alloc(bytes, alignment, zero);
+    }
+    return object;
+}
+
+void *wr_large_alloc_growing(size_t size)
+{
+    size_t bytes = whole_pages(size);
+    if (bytes >= WR_MMAP_THRESHOLD_BYTES && !is_pinned()) {
+        void *object = alloc_mapping(bytes, WR_SLICE_BYTES, false, 1);
+        if (object != NULL) {
+            return object;
+        }
+    }
+    return wr_large_alloc(size, WR_ALIGNMENT_BYTES, false);
+}
+
+bool wr_large_free(wr_span *span)
+{
+    wr_span_kind kind = wr_span_kind_of(span);
+    size_t bytes = span->bytes;
+    size_t reserved_bytes = wr_span_reserved_bytes(span);
+    if ((kind != WR_SPAN_LARGE && kind != WR_SPAN_MAPPED) || !wr_span_try_close(span, kind)) {
+        return false;
+    }
+    if (kind == WR_SPAN_LARGE) {
+        wr_slice_release(span->start, reserved_bytes / WR_SLICE_BYTES);
+        wr_purge_over_cap();
+    } else {
+        raise_threshold(bytes);
+        wr_keep_put(span->start, reserved_bytes);
+    }
+    return true;
+}
+
+/* A span gives its tail back, or takes the slices behind it. */
+static bool resize_span(wr_span *span, size_t bytes)
+{
+    size_t old_slices = wr_span_slices(span);
+    size_t slices = wr_divide_up(bytes, WR_SLICE_BYTES);
+    uintptr_t old_end = span->start + old_slices * WR_SLICE_BYTES;
+    bool zero;
+    if (slices > old_slices &&
+        (wr_align_down(old_end - 1, WR_REGION_BYTES) != wr_align_down(old_end, WR_REGION_BYTES) ||
+         !wr_slice_claim_at(old_end, slices - old_slices, &zero))) {
+        return false;
+    }
+    span->bytes = bytes;
+    wr_store_relaxed(&span->reserved_bytes, slices * WR_SLICE_BYTES); /* the holder's to change */
+    if (slices < old_slices) {
+        wr_slice_release(span->start + slices * WR_SLICE_BYTES, old_slices - slices);
+        wr_purge_over_cap();
+    }
+    return true;
+}
+
+/* A mapping uses its reserve, grows where it is, or gives its tail back. */
+static bool resize_mapping(wr_span *span, size_t bytes)
+{
+    size_t reserved_bytes = wr_span_reserved_bytes(span);
+    if (bytes > reserved_bytes) {
+        if (!wr_vm_grow((void *)span->start, reserved_bytes, bytes)) {
+            return false;
+        }
+        reserved_bytes = bytes;
+        span->growths++;
+    } else if (bytes < span->bytes) {
+        /* First out of the tables, then out of memory: others may get the addresses at once. */
+        wr_store_relaxed(&span->reserved_bytes, bytes);
+        if (wr_vm_unmap((void *)(span->start + bytes), reserved_bytes - bytes)) {
+            reserved_bytes = bytes;
+        }
+    }
+    span->bytes = bytes;
+    wr_store_relaxed(&span->reserved_bytes, reserved_bytes); /* the holder's to change */
+    return true;
+}
+
+bool wr_large_resize_in_place(wr_span *span, size_t size)
+{
+    size_t bytes = whole_pages(size);
+    if (bytes == span->bytes) {
+        return true;
+    }
+    return wr_span_kind_of(span) == WR_SPAN_LARGE ? resize_span(span, bytes)
+                                                   : resize_mapping(span, bytes);
+}
+
+/* Address space for an object that has grown before: half as much again, which costs no memory
+ * until it is used, so that n growths move it log n times. */
+static size_t reserve_for(size_t bytes, uint8_t growths)
+{
+    return growths == 0 || bytes > PTRDIFF_MAX / 2 ? bytes : whole_pages(bytes + bytes / 2);
+}
+
+void *wr_large_move(wr_span *span, size_t size)
+{
+    size_t bytes = whole_pages(size);
+    size_t old_bytes = span->bytes;
+    size_t old_reserved = wr_span_reserved_bytes(span);
+    uint8_t growths = span->growths < UINT8_MAX ? (uint8_t)(span->growths + 1) : span->growths;
+    size_t reserved = reserve_for(bytes, span->growths);
+    uintptr_t start = (uintptr_t)wr_vm_reserve(reserved, WR_SLICE_BYTES);
+    if (start == 0 && reserved > bytes) {
+        reserved = bytes;
+        start = (uintptr_t)wr_vm_reserve(reserved, WR_SLICE_BYTES);
+    }
+    if (start == 0) {
+        return NULL;
+    }
+    wr_span *moved = describe(start);
+    if (moved == NULL) {
+        wr_vm_unreserve((void *)start, reserved);
+        return NULL;
+    }
+    /* Out of the tables first: the old addresses are another thread's as soon as they are free. */
+    wr_span_close(span);
+    if (!wr_vm_move((void *)span->start, old_reserved, (void *)start, reserved)) {
+        wr_span_open(span, WR_SPAN_MAPPED, old_bytes, old_reserved);
+        return NULL;
+    }
+    open_mapping(moved, bytes, reserved, growths);
+    return (void *)start;
+}

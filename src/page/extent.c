@@ -1,0 +1,143 @@
+/* See extent.h. */
+#include "page/extent.h"
+
+#include "base/options.h"
+#include "os/lock.h"
+#include "os/vm.h"
+#include "page/slice.h"
+
+static wr_lock growth_lock = WR_LOCK_INITIALIZER(WR_RANK_GROWTH);
+static _Atomic size_t generation_count; /* written under the lock */
+
+size_t wr_extent_generation(void)
+{
+    /* Observes the slices added; pairs with wr_extent_grow(). */
+    return wr_load_acquire(&generation_count);
+}
+
+/* Makes the regions of a range, so that adding it cannot fail. */
+static bool obtain_regions(wr_vm_range range)
+{
+    for (uintptr_t at = range.start; at < range.end;
+         at = wr_align_down(at, WR_REGION_BYTES) + WR_REGION_BYTES) {
+        if (wr_region_obtain(at) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void add(wr_vm_range range)
+{
+    for (uintptr_t at = range.start; at < range.end;) {
+        uintptr_t end = wr_align_down(at, WR_REGION_BYTES) + WR_REGION_BYTES;
+        end = end < range.end ? end : range.end;
+        wr_slice_add(at, (end - at) / WR_SLICE_BYTES);
+        at = end;
+    }
+}
+
+/* True if a run of `bytes` fits the range without crossing a region's border. */
+static bool holds_run(wr_vm_range range, size_t bytes)
+{
+    uintptr_t border = wr_align_up(range.start, WR_REGION_BYTES);
+    if (border == range.start || border >= range.end) {
+        return range.end - range.start >= bytes;
+    }
+    return border - range.start >= bytes || range.end - border >= bytes;
+}
+
+static wr_vm_range extend_by_mmap(size_t bytes)
+{
+    wr_vm_range range = {0, 0};
+    range.start = (uintptr_t)wr_vm_map(bytes, WR_SLICE_BYTES);
+    range.end = range.start == 0 ? 0 : range.start + bytes;
+    return range;
+}
+
+typedef wr_vm_range extent_source(size_t bytes);
+
+/* What cannot be described cannot be used. A piece of the data segment stays where it is, untouched:
+ * the program may have moved the break on. */
+static void give_back(extent_source *source, wr_vm_range range)
+{
+    if (source == extend_by_mmap) {
+        (void)wr_vm_unmap((void *)range.start, range.end - range.start);
+    }
+}
+
+/* One way to get memory: tries the step first, then no more than what is needed. A range that does
+ * not hold the run is kept all the same: it is memory. */
+static bool extend(extent_source *source, size_t step_bytes, size_t bytes)
+{
+    size_t sizes[2] = {step_bytes, bytes};
+    for (unsigned i = 0; i < 2; i++) {
+        wr_vm_range range = source(sizes[i]);
+        if (range.start == range.end) {
+            continue;
+        }
+        if (!obtain_regions(range)) {
+            give_back(source, range);
+            continue;
+        }
+        add(range);
+        if (holds_run(range, bytes)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool grow_locked(size_t slices)
+{
+    size_t bytes = slices * WR_SLICE_BYTES;
+    size_t step = wr_slice_total_count() / 8 * WR_SLICE_BYTES;
+    step = wr_min(wr_max(step, WR_GROWTH_MIN_BYTES), WR_GROWTH_MAX_BYTES);
+    step = wr_max(step, bytes);
+    return (wr_option_get(wr_option_brk) != 0 && extend(wr_vm_brk_extend, step, bytes)) ||
+           extend(extend_by_mmap, step, bytes);
+}
+
+bool wr_extent_grow(size_t slices, size_t generation)
+{
+    bool grown = true;
+    wr_lock_acquire(&growth_lock);
+    /* Relaxed: written under this lock. */
+    if (wr_load_relaxed(&generation_count) == generation) {
+        grown = grow_locked(slices);
+        if (grown) {
+            /* Publishes the slices added; pairs with wr_extent_generation(). */
+            wr_store_release(&generation_count, generation + 1);
+        }
+    }
+    wr_lock_release(&growth_lock);
+    return grown;
+}
+
+uintptr_t wr_extent_claim(size_t slices, bool *zero)
+{
+    if (slices > WR_REGION_SLICES) {
+        return 0;
+    }
+    for (;;) {
+        size_t generation = wr_extent_generation();
+        uintptr_t address = wr_slice_claim(slices, zero);
+        if (address != 0 || !wr_extent_grow(slices, generation)) {
+            return address;
+        }
+    }
+}
+
+void wr_extent_donate(uintptr_t start, size_t bytes)
+{
+    wr_vm_range range = {start, wr_align_down(start + bytes, WR_SLICE_BYTES)};
+    /* Unpurged memory would pass for zero: then only the addresses are lost. */
+    if (wr_vm_purge((void *)start, bytes) && obtain_regions(range)) {
+        add(range);
+    }
+}
+
+void wr_extent_reset_after_fork(void)
+{
+    wr_lock_reset(&growth_lock);
+}

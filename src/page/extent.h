@@ -1,0 +1,32 @@
+/* Growth of the page heap: extents from the kernel, by brk as long as that works, then by mmap.
+ *
+ * | operation      | progress                                                            |
+ * | wr_extent_grow | blocking: one thread at a time asks the kernel (WR_RANK_GROWTH)     |
+ * The only place in the library that takes a lock. The kernel is called under it, since two threads
+ * that grow at once would both bring memory; nobody waits for it but threads that need memory from
+ * the kernel themselves. Each step is complete in itself: the child of a fork in the middle loses
+ * at most an extent that nobody had touched. */
+#ifndef WR_PAGE_EXTENT_H
+#define WR_PAGE_EXTENT_H
+
+#include "base/compiler.h"
+
+/* How often the page heap has grown: read before a claim that then fails. */
+size_t wr_extent_generation(void);
+
+/* Brings at least `slices` consecutive slices into the page heap, unless it has grown since
+ * `generation` was read (then the caller's claim may succeed as it is). False when the kernel
+ * refuses. Keeps errno. */
+bool wr_extent_grow(size_t slices, size_t generation);
+
+/* wr_slice_claim, growing the page heap as need be. 0 when the kernel refuses. */
+uintptr_t wr_extent_claim(size_t slices, bool *zero);
+
+/* A mapping that the kernel will not take back (unmapping can need memory itself): its page frames
+ * are given back if possible, and its whole slices become part of the page heap. */
+void wr_extent_donate(uintptr_t start, size_t bytes);
+
+/* After fork, in the child. */
+void wr_extent_reset_after_fork(void);
+
+#endif

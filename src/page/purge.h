@@ -1,0 +1,19 @@
+/* Purging: page frames of free slices go back to the kernel, the slices stay in the page heap.
+ *
+ * Slices are claimed while they are purged, so that nobody can use them meanwhile; others find
+ * other slices or grow the heap. No lock is held. Threads: any; several may purge at once.
+ * Progress: lock-free, apart from the kernel's own time. Keeps errno. */
+#ifndef WR_PAGE_PURGE_H
+#define WR_PAGE_PURGE_H
+
+#include "base/compiler.h"
+
+/* Purges dirty available slices, highest regions and words first, until at most keep_slices of them
+ * are left. Returns how many slices were purged. */
+size_t wr_purge_slices(size_t keep_slices);
+
+/* What a release of slices calls: purges down to half the cap of the option dirty_max once the
+ * dirty slices exceed it, so that one call pays for many. */
+void wr_purge_over_cap(void);
+
+#endif

@@ -1,0 +1,79 @@
+/* Regions: 4 GiB windows of address space, and the tables that answer every question about an
+ * address: which class of block, which span, which slices are available, which slabs are listed.
+ *
+ * A region's metadata is made when weir first gets memory in its window, is zero memory outside the
+ * heap, and is never unmapped: a pointer to a region stays good for ever. It costs about 1 MiB of
+ * addresses, and page frames only where slices are in use.
+ * This file knows the tables, not the protocols: slice.h owns the slice words, span.h the class
+ * bytes, span pointers and head bits, bin/ the index. Threads: any. */
+#ifndef WR_PAGE_REGION_H
+#define WR_PAGE_REGION_H
+
+#include "base/atomic.h"
+#include "base/bits.h"
+#include "base/config.h"
+#include "page/summary.h"
+#include "size/size_class.h"
+
+struct wr_span;
+
+/* The bits of 64 slices. */
+typedef struct wr_slice_word {
+    _Atomic uint64_t available; /* in the page heap, claimable; set and cleared by slice.c */
+    _Atomic uint64_t dirty;     /* has page frames of earlier use; written by who has the slice */
+    _Atomic uint64_t zero;      /* reads as zero; written by who has the slice */
+    _Atomic uint64_t head;      /* first slice of a span in use; written by span.c */
+} wr_slice_word;
+
+typedef struct wr_region {
+    _Atomic uint8_t class_of[WR_REGION_SLICES];      /* class of the slab there, else 0 */
+    _Atomic(struct wr_span *) span[WR_REGION_SLICES]; /* descriptor of the span that starts there */
+    wr_slice_word slices[WR_SUMMARY_WORDS];
+    /* Per 64 slices and class: the slabs that are listed. One line of 42 words serves 4 MiB of
+     * heap, so a small program touches one page of it. */
+    _Atomic uint64_t listed[WR_SUMMARY_WORDS][WR_CLASS_COUNT];
+    wr_summary listed_words[WR_CLASS_COUNT]; /* words of `listed` that are non-zero, by class */
+    wr_summary available_words;              /* words of `slices[].available` that are non-zero */
+    uintptr_t base;                          /* first address; constant */
+} wr_region;
+
+_Static_assert(WR_REGION_SLICES == WR_SUMMARY_WORDS * WR_WORD_BITS, "a summary covers a region");
+_Static_assert(sizeof(_Atomic uint64_t) == 8, "atomic words are plain words");
+
+/* By address >> 32; null where weir has nothing. An entry is set once and stays. */
+extern _Atomic(wr_region *) wr_region_table[WR_REGIONS_MAX];
+
+/* The table's index wraps at 48 bits: tags in the upper bits are ignored here, and wrong pointers
+ * are found out where their block is looked up by its full address. */
+WR_INLINE size_t wr_region_number(uintptr_t address)
+{
+    return (uint16_t)(address >> WR_REGION_SHIFT);
+}
+
+/* The region of an address, or null. Relaxed: who has an address of weir's got it from a thread
+ * that made the region, in an order of the program's own; for others null is as good. */
+WR_INLINE wr_region *wr_region_of(uintptr_t address)
+{
+    return wr_load_relaxed(&wr_region_table[wr_region_number(address)]);
+}
+
+/* Number of a slice within its region. */
+WR_INLINE unsigned wr_slice_number(uintptr_t address)
+{
+    return (unsigned)(address >> WR_SLICE_SHIFT) & (WR_REGION_SLICES - 1);
+}
+
+WR_INLINE uintptr_t wr_slice_address(const wr_region *region, unsigned slice)
+{
+    return region->base + ((uintptr_t)slice << WR_SLICE_SHIFT);
+}
+
+/* The region of an address, made if need be; null when the kernel refuses memory. Lock-free. */
+wr_region *wr_region_obtain(uintptr_t address);
+
+/* Regions in the order they were made, for those who look for memory: number 0 upwards; null at
+ * numbers that are still being made. */
+unsigned wr_region_count(void);
+wr_region *wr_region_at(unsigned number);
+
+#endif

@@ -1,0 +1,206 @@
+/* See slice.h. */
+#include "page/slice.h"
+
+#include "base/assert.h"
+
+static _Atomic size_t dirty_count; /* relaxed: a steering statistic */
+static _Atomic size_t total_count; /* likewise */
+
+/* A part of a run that lies in one word. */
+typedef struct part {
+    unsigned word;
+    uint64_t mask;
+} part;
+
+static part first_part(unsigned slice, size_t count)
+{
+    unsigned bit = slice % WR_WORD_BITS;
+    part p = {slice / WR_WORD_BITS,
+              wr_mask(bit, (unsigned)wr_min(count, WR_WORD_BITS - bit))};
+    return p;
+}
+
+/* Makes slices available: the state bits have been set before. */
+static void make_available(wr_region *region, unsigned slice, size_t count)
+{
+    while (count > 0) {
+        part p = first_part(slice, count);
+        _Atomic uint64_t *word = &region->slices[p.word].available;
+        /* Publishes the slice's bits and all that was done in it; pairs with claim_part(). Comes
+         * before the mark, as summary.h asks; pairs with wr_summary_unmark(). */
+        uint64_t old = wr_fetch_or_seq_cst(word, p.mask);
+        WR_ASSERT((old & p.mask) == 0);
+        (void)old;
+        wr_summary_mark(&region->available_words, p.word);
+        slice += wr_count_bits(p.mask);
+        count -= wr_count_bits(p.mask);
+    }
+}
+
+/* Takes all bits of the mask, or none. */
+static bool claim_part(wr_region *region, part p)
+{
+    _Atomic uint64_t *word = &region->slices[p.word].available;
+    uint64_t seen = wr_load_relaxed(word);
+    do {
+        if ((seen & p.mask) != p.mask) {
+            return false;
+        }
+        /* Linearisation point of the part. Observes what the last holder did; pairs with
+         * make_available(). seq_cst, as summary.h asks of who empties a leaf. */
+    } while (!wr_cas_weak_seq_cst(word, &seen, seen & ~p.mask));
+    if ((seen & ~p.mask) == 0) {
+        wr_summary_unmark(&region->available_words, p.word, word);
+    }
+    return true;
+}
+
+/* Takes the state of slices that were just claimed: clears both bits, counts the dirty ones. */
+static bool take_state(wr_region *region, unsigned slice, size_t count)
+{
+    bool zero = true;
+    size_t dirty = 0;
+    while (count > 0) {
+        part p = first_part(slice, count);
+        wr_slice_word *word = &region->slices[p.word];
+        /* Relaxed: the bits are ours since claim_part(); only neighbours share the words. */
+        if ((wr_load_relaxed(&word->zero) & p.mask) != 0) {
+            zero = (wr_fetch_and_relaxed(&word->zero, ~p.mask) & p.mask) == p.mask && zero;
+        } else {
+            zero = false;
+        }
+        if ((wr_load_relaxed(&word->dirty) & p.mask) != 0) {
+            dirty += wr_count_bits(wr_fetch_and_relaxed(&word->dirty, ~p.mask) & p.mask);
+        }
+        slice += wr_count_bits(p.mask);
+        count -= wr_count_bits(p.mask);
+    }
+    if (dirty != 0) {
+        (void)wr_fetch_sub_relaxed(&dirty_count, dirty);
+    }
+    return zero;
+}
+
+/* Claims a run within a region, or nothing. */
+static bool claim_run(wr_region *region, unsigned slice, size_t count, bool *zero)
+{
+    unsigned at = slice;
+    size_t left = count;
+    while (left > 0) {
+        part p = first_part(at, left);
+        if (!claim_part(region, p)) {
+            make_available(region, slice, at - slice);
+            return false;
+        }
+        at += wr_count_bits(p.mask);
+        left -= wr_count_bits(p.mask);
+    }
+    *zero = take_state(region, slice, count);
+    return true;
+}
+
+/* First slice of the lowest run of `count` available slices from `from` on, or WR_REGION_SLICES. */
+static unsigned find_run(wr_region *region, size_t count, unsigned from)
+{
+    unsigned start = from; /* the run being measured is [start, at) */
+    unsigned at = from;
+    while (at < WR_REGION_SLICES) {
+        unsigned word = at / WR_WORD_BITS;
+        if (at % WR_WORD_BITS == 0) {
+            unsigned next = wr_summary_next(&region->available_words, word);
+            if (next != word) {
+                start = at = next * WR_WORD_BITS;
+                continue;
+            }
+        }
+        /* Relaxed: a look; claim_part() decides. */
+        uint64_t bits = wr_load_relaxed(&region->slices[word].available) >> (at % WR_WORD_BITS);
+        unsigned room = WR_WORD_BITS - at % WR_WORD_BITS;
+        unsigned ones = bits == ~(uint64_t)0 ? room : wr_lowest_bit(~bits);
+        ones = ones < room ? ones : room;
+        at += ones;
+        if (at - start >= count) {
+            return start;
+        }
+        if (ones < room) {
+            bits >>= ones;
+            at += bits == 0 ? WR_WORD_BITS - at % WR_WORD_BITS : wr_lowest_bit(bits);
+            start = at;
+        }
+    }
+    return WR_REGION_SLICES;
+}
+
+uintptr_t wr_slice_claim(size_t count, bool *zero)
+{
+    for (unsigned r = 0; r < wr_region_count(); r++) {
+        wr_region *region = wr_region_at(r);
+        if (region == NULL) {
+            continue;
+        }
+        unsigned slice = 0;
+        while ((slice = find_run(region, count, slice)) < WR_REGION_SLICES) {
+            if (claim_run(region, slice, count, zero)) {
+                return wr_slice_address(region, slice);
+            }
+            /* Somebody else claimed in the run: what is left is found from its start on. */
+        }
+    }
+    return 0;
+}
+
+bool wr_slice_claim_at(uintptr_t address, size_t count, bool *zero)
+{
+    wr_region *region = wr_region_of(address);
+    unsigned slice = wr_slice_number(address);
+    if (region == NULL || count > WR_REGION_SLICES - slice) {
+        return false;
+    }
+    return claim_run(region, slice, count, zero);
+}
+
+/* Sets the state bits of claimed slices (dirty or zero) and makes them available. */
+static void release(uintptr_t address, size_t count, bool purged)
+{
+    wr_region *region = wr_region_of(address);
+    unsigned first = wr_slice_number(address);
+    size_t left = count;
+    for (unsigned slice = first; left > 0;) {
+        part p = first_part(slice, left);
+        wr_slice_word *word = &region->slices[p.word];
+        /* Relaxed: published by make_available(). */
+        (void)wr_fetch_or_relaxed(purged ? &word->zero : &word->dirty, p.mask);
+        slice += wr_count_bits(p.mask);
+        left -= wr_count_bits(p.mask);
+    }
+    if (!purged) {
+        (void)wr_fetch_add_relaxed(&dirty_count, count);
+    }
+    make_available(region, first, count);
+}
+
+void wr_slice_release(uintptr_t address, size_t count)
+{
+    release(address, count, false);
+}
+
+void wr_slice_release_purged(uintptr_t address, size_t count)
+{
+    release(address, count, true);
+}
+
+void wr_slice_add(uintptr_t address, size_t count)
+{
+    (void)wr_fetch_add_relaxed(&total_count, count);
+    release(address, count, true);
+}
+
+size_t wr_slice_dirty_count(void)
+{
+    return wr_load_relaxed(&dirty_count);
+}
+
+size_t wr_slice_total_count(void)
+{
+    return wr_load_relaxed(&total_count);
+}

@@ -1,0 +1,144 @@
+/* See span.h. */
+#include "page/span.h"
+
+#include "base/assert.h"
+#include "page/meta.h"
+
+wr_span *wr_span_obtain(uintptr_t start, unsigned words)
+{
+    wr_region *region = wr_region_of(start);
+    _Atomic(wr_span *) *entry = &region->span[wr_slice_number(start)];
+    /* Relaxed: who has the slice is the only writer, and got it from the last one in order. */
+    wr_span *span = wr_load_relaxed(entry);
+    if (span != NULL && span->word_room >= words) {
+        return span;
+    }
+    unsigned room = words == 0 ? 0
+                    : words <= WR_SPAN_WORDS_MEDIUM ? WR_SPAN_WORDS_MEDIUM
+                                                    : WR_SPAN_WORDS_MAX;
+    span = wr_meta_alloc(sizeof *span + room * sizeof span->free_bits[0]);
+    if (span == NULL) {
+        return NULL;
+    }
+    span->start = start;
+    span->word_room = room;
+    /* Publishes start; pairs with wr_span_find(). */
+    wr_store_release(entry, span);
+    return span;
+}
+
+/* Class bytes of a slab's slices. Relaxed: who frees a block got it after this, in an order of the
+ * program's own; a wrong pointer may read either value. */
+static void set_class(const wr_span *span, uint8_t class)
+{
+    wr_region *region = wr_region_of(span->start);
+    unsigned slice = wr_slice_number(span->start);
+    for (size_t i = 0; i < wr_span_slices(span); i++) {
+        wr_store_relaxed(&region->class_of[slice + i], class);
+    }
+}
+
+static _Atomic uint64_t *head_word(const wr_span *span, uint64_t *bit)
+{
+    unsigned slice = wr_slice_number(span->start);
+    *bit = (uint64_t)1 << (slice % WR_WORD_BITS);
+    return &wr_region_of(span->start)->slices[slice / WR_WORD_BITS].head;
+}
+
+void wr_span_open(wr_span *span, wr_span_kind kind, size_t bytes, size_t reserved_bytes)
+{
+    WR_ASSERT(wr_span_kind_of(span) == WR_SPAN_FREE);
+    WR_ASSERT(bytes <= reserved_bytes);
+    span->bytes = bytes;
+    wr_store_relaxed(&span->reserved_bytes, reserved_bytes); /* published by the head bit */
+    wr_store_relaxed(&span->kind, (uint8_t)kind);
+    if (kind == WR_SPAN_SLAB) {
+        set_class(span, span->class);
+    }
+    uint64_t bit;
+    _Atomic uint64_t *word = head_word(span, &bit);
+    /* Publishes the fields; pairs with wr_span_find(). */
+    (void)wr_fetch_or_release(word, bit);
+}
+
+static void leave(wr_span *span, wr_span_kind kind)
+{
+    if (kind == WR_SPAN_SLAB) {
+        set_class(span, WR_CLASS_NONE);
+    }
+    uint64_t bit;
+    _Atomic uint64_t *word = head_word(span, &bit);
+    /* Relaxed: the slices go on to others by a release of their own. */
+    (void)wr_fetch_and_relaxed(word, ~bit);
+}
+
+void wr_span_close(wr_span *span)
+{
+    wr_span_kind kind = wr_span_kind_of(span);
+    WR_ASSERT(kind != WR_SPAN_FREE);
+    wr_store_relaxed(&span->kind, WR_SPAN_FREE);
+    leave(span, kind);
+}
+
+bool wr_span_try_close(wr_span *span, wr_span_kind kind)
+{
+    uint8_t expected = (uint8_t)kind;
+    /* Linearisation point of a large object's free. A second free that comes so late that the place
+     * is in use again cannot be told from a right one: no ABA that matters. Observes the fields as
+     * the last holder left them; pairs with wr_span_open(). */
+    if (!wr_cas_strong_acq_rel(&span->kind, &expected, WR_SPAN_FREE)) {
+        return false;
+    }
+    leave(span, kind);
+    return true;
+}
+
+/* The number of the nearest head at or below a slice, or WR_REGION_SLICES. */
+static unsigned find_head(wr_region *region, unsigned slice)
+{
+    unsigned word = slice / WR_WORD_BITS;
+    uint64_t mask = wr_mask(0, slice % WR_WORD_BITS + 1);
+    for (;;) {
+        /* Observes the fields of the span; pairs with wr_span_open(). */
+        uint64_t heads = wr_load_acquire(&region->slices[word].head) & mask;
+        if (heads != 0) {
+            return word * WR_WORD_BITS + (WR_WORD_BITS - 1 - (unsigned)__builtin_clzll(heads));
+        }
+        if (word == 0) {
+            return WR_REGION_SLICES;
+        }
+        word--;
+        mask = ~(uint64_t)0;
+    }
+}
+
+wr_span *wr_span_find(uintptr_t address)
+{
+    if (address >> WR_ADDRESS_BITS != 0) {
+        return NULL;
+    }
+    unsigned slice = wr_slice_number(address);
+    /* A mapping may begin in a window below the address. */
+    for (size_t window = wr_region_number(address) + 1; window-- > 0;) {
+        /* Observes the region; pairs with wr_region_obtain(). */
+        wr_region *region = wr_load_acquire(&wr_region_table[window]);
+        unsigned head = region == NULL ? WR_REGION_SLICES : find_head(region, slice);
+        if (head < WR_REGION_SLICES) {
+            /* Observes start; pairs with wr_span_obtain(). */
+            wr_span *span = wr_load_acquire(&region->span[head]);
+            return address - span->start < wr_span_reserved_bytes(span) ? span : NULL;
+        }
+        slice = WR_REGION_SLICES - 1;
+    }
+    return NULL;
+}
+
+wr_span *wr_span_at(uintptr_t address)
+{
+    wr_region *region = wr_region_of(address);
+    if (region == NULL || address % WR_SLICE_BYTES != 0) {
+        return NULL;
+    }
+    /* Observes start; pairs with wr_span_obtain(). */
+    return wr_load_acquire(&region->span[wr_slice_number(address)]);
+}

@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""Writes size_table.inc and size_index.inc: the size classes and the lookup by size.
+
+Small classes: 8, then steps of 16 up to 128; from there four classes a doubling up to 32 KiB, so
+that rounding up wastes at most a fifth. A slab is the shortest run of slices that holds at least
+8 blocks and leaves at most 2 % over (else the run of up to 8 slices that leaves least).
+Usage: generate.py [directory]; ci/check/size_tables compares with the files in the tree.
+"""
+import pathlib
+import sys
+
+SLICE = 65536
+LARGEST = 32768
+STEP = 8
+SLICES_MAX = 8
+BLOCKS_MIN = 8
+
+
+def classes():
+    sizes = [8] + list(range(16, 129, 16))
+    base = 128
+    while base < LARGEST:
+        sizes += [base + base // 4 * i for i in range(1, 5)]
+        base *= 2
+    return sizes
+
+
+def slab_slices(size):
+    fitting = [n for n in range(1, SLICES_MAX + 1) if n * SLICE // size >= BLOCKS_MIN]
+    for n in fitting:
+        if n * SLICE % size * 50 <= n * SLICE:
+            return n
+    return min(fitting, key=lambda n: n * SLICE % size / n)
+
+
+def main():
+    directory = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).parent
+    sizes = classes()
+    rows = ["/* Made by generate.py: {block bytes, reciprocal, blocks, slices} of each class. */",
+            "{0, 0, 0, 0}, /* class 0: no plain block */"]
+    for size in sizes:
+        slices = slab_slices(size)
+        rows.append("{%d, %du, %d, %d}," % (size, -(-2**32 // size), slices * SLICE // size, slices))
+    (directory / "size_table.inc").write_text("\n".join(rows) + "\n")
+
+    index, number = [], 1
+    for rounded in range(0, LARGEST + 1, STEP):
+        while sizes[number - 1] < rounded:
+            number += 1
+        index.append(number)
+    lines = ["/* Made by generate.py: the class of each size, by (size + 7) / 8. */"]
+    for i in range(0, len(index), 24):
+        lines.append(" ".join("%d," % n for n in index[i:i + 24]))
+    (directory / "size_index.inc").write_text("\n".join(lines) + "\n")
+
+
+main()

@@ -1,0 +1,29 @@
+/* See size_class.h. */
+#include "size/size_class.h"
+
+const wr_size_class wr_size_classes[WR_CLASS_COUNT] = {
+#include "size/size_table.inc"
+};
+
+const uint8_t wr_size_index[WR_SMALL_MAX_BYTES / WR_CLASS_STEP + 1] = {
+#include "size/size_index.inc"
+};
+
+unsigned wr_size_class_of_aligned(size_t size, size_t alignment)
+{
+    if (size > WR_SMALL_MAX_BYTES || alignment > WR_SMALL_MAX_BYTES) {
+        return WR_CLASS_NONE;
+    }
+    /* Slabs start at a slice boundary, so a block is aligned to whatever divides its size. An
+     * alignment beyond the size needs a block at least that large; the largest class is a power of
+     * two, so the search ends. */
+    unsigned class = wr_size_class_of(alignment > WR_ALIGNMENT_BYTES ? wr_max(size, alignment)
+                                                                     : size);
+    if (alignment <= WR_CLASS_STEP) {
+        return class;
+    }
+    while (wr_size_classes[class].block_bytes % alignment != 0) {
+        class++;
+    }
+    return class;
+}

@@ -1,0 +1,46 @@
+/* Size classes: which block serves which request, and how a slab of them is cut.
+ *
+ * Class 0 is no plain block; classes 1 to WR_CLASS_COUNT - 1 ascend in size. The class of a block
+ * is a pure function of the (size, alignment) last asked for, whatever its history: sized frees
+ * rest on that. Tables come from generate.py. Constant data: any thread, any time. */
+#ifndef WR_SIZE_SIZE_CLASS_H
+#define WR_SIZE_SIZE_CLASS_H
+
+#include "base/bits.h"
+#include "base/config.h"
+
+#define WR_CLASS_COUNT     42u
+#define WR_CLASS_NONE      0u
+#define WR_SMALL_MAX_BYTES ((size_t)32768)
+#define WR_CLASS_STEP      8u
+/* Most blocks in a slab (8 bytes in one slice), and most slices of a slab. */
+#define WR_SLAB_BLOCKS_MAX 8192u
+#define WR_SLAB_SLICES_MAX 8u
+
+typedef struct wr_size_class {
+    uint32_t block_bytes;
+    uint32_t reciprocal; /* ceil(2^32 / block_bytes): see wr_size_class_divide */
+    uint16_t blocks;     /* blocks of a slab */
+    uint16_t slices;     /* slices of a slab */
+} wr_size_class;
+
+extern const wr_size_class wr_size_classes[WR_CLASS_COUNT];
+extern const uint8_t wr_size_index[WR_SMALL_MAX_BYTES / WR_CLASS_STEP + 1];
+
+/* Class of a request of at most WR_SMALL_MAX_BYTES; 0 bytes get the smallest block. */
+WR_INLINE unsigned wr_size_class_of(size_t size)
+{
+    return wr_size_index[(size + (WR_CLASS_STEP - 1)) / WR_CLASS_STEP];
+}
+
+/* offset / block_bytes by multiplication; exact for every offset inside a slab. */
+WR_INLINE uint32_t wr_size_class_divide(uint32_t offset, uint32_t reciprocal)
+{
+    return (uint32_t)((uint64_t)offset * reciprocal >> 32);
+}
+
+/* Class for a block of size bytes at a multiple of alignment (a power of two), or WR_CLASS_NONE if
+ * no class has such blocks. Equal to wr_size_class_of for an alignment of 8 and less. */
+unsigned wr_size_class_of_aligned(size_t size, size_t alignment);
+
+#endif
