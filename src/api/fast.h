@@ -10,23 +10,29 @@
 #include "api/slow.h"
 #include "heap/alloc.h"
 
-/* A block of `class`, or NULL when the bin is empty. */
-WR_INLINE void *wr_fast_pop(unsigned class)
+/* The calling thread's bin of a class. */
+WR_INLINE wr_cache_bin *wr_fast_bin(size_t class)
 {
-    wr_cache_bin *bin = &wr_cache_self->bins[class];
-    wr_cache_entry *top = wr_load_relaxed(&bin->top);
-    if (WR_UNLIKELY(top <= wr_load_relaxed(&bin->base))) {
-        return NULL;
-    }
-    void *block = wr_load_relaxed(top - 1);
-    wr_store_relaxed(&bin->top, top - 1);
-    return block;
+    return &wr_cache_self->bins[class];
 }
 
-/* False when the bin is full. */
-WR_INLINE bool wr_fast_push(unsigned class, void *block)
+/* Pops a block of `class` into *block; false when the bin is empty. */
+WR_INLINE bool wr_fast_pop(size_t class, void **block)
 {
-    wr_cache_bin *bin = &wr_cache_self->bins[class];
+    wr_cache_bin *bin = wr_fast_bin(class);
+    wr_cache_entry *top = wr_load_relaxed(&bin->top);
+    if (WR_UNLIKELY(top <= wr_load_relaxed(&bin->base))) {
+        return false;
+    }
+    *block = wr_load_relaxed(top - 1);
+    wr_store_relaxed(&bin->top, top - 1);
+    return true;
+}
+
+/* Pushes a block of `class`; false when the bin is full. */
+WR_INLINE bool wr_fast_push(size_t class, void *block)
+{
+    wr_cache_bin *bin = wr_fast_bin(class);
     wr_cache_entry *top = wr_load_relaxed(&bin->top);
     if (WR_UNLIKELY(top == bin->end)) {
         return false;
@@ -38,31 +44,50 @@ WR_INLINE bool wr_fast_push(unsigned class, void *block)
 
 WR_INLINE void *wr_fast_malloc(size_t size)
 {
-    if (WR_LIKELY(size <= WR_SMALL_MAX_BYTES)) {
-        void *block = wr_fast_pop(wr_size_class_of(size));
-        if (WR_LIKELY(block != NULL)) {
-            return block;
-        }
+    void *block;
+    if (WR_UNLIKELY(size > WR_SMALL_MAX_BYTES) ||
+        WR_UNLIKELY(!wr_fast_pop(wr_size_class_of(size), &block))) {
+        return wr_slow_malloc(size);
     }
-    return wr_slow_malloc(size);
+    return block;
 }
 
 WR_INLINE void wr_fast_free(void *ptr)
 {
-    if (WR_UNLIKELY(!wr_fast_push(wr_alloc_class_of(ptr), ptr))) {
+    wr_region *region = wr_region_of((uintptr_t)ptr);
+    if (WR_UNLIKELY(region == NULL) ||
+        WR_UNLIKELY(!wr_fast_push(wr_region_class_of(region, (uintptr_t)ptr), ptr))) {
         wr_slow_free(ptr);
     }
+}
+
+/* A block of `class` or, where there is none in the cache, what the slow path makes of it. */
+WR_INLINE void *wr_fast_aligned(size_t alignment, size_t size)
+{
+    unsigned class = wr_size_class_of_aligned(size, alignment);
+    void *block;
+    if (WR_UNLIKELY(!wr_fast_pop(class, &block))) {
+        return wr_slow_aligned(alignment, size); /* class 0 too: its bin is always empty */
+    }
+    return block;
 }
 
 /* size is what was asked for, so it gives the class without the table. */
 WR_INLINE void wr_fast_free_sized(void *ptr, size_t size)
 {
-    if (WR_LIKELY(size <= WR_SMALL_MAX_BYTES && ptr != NULL)) {
-        if (WR_LIKELY(wr_fast_push(wr_size_class_of(size), ptr))) {
-            return;
-        }
+    if (WR_UNLIKELY(size > WR_SMALL_MAX_BYTES || ptr == NULL) ||
+        WR_UNLIKELY(!wr_fast_push(wr_size_class_of(size), ptr))) {
+        wr_slow_free(ptr);
     }
-    wr_slow_free(ptr);
+}
+
+WR_INLINE void wr_fast_free_aligned_sized(void *ptr, size_t alignment, size_t size)
+{
+    /* Class 0 finds its bin full. */
+    if (WR_UNLIKELY(ptr == NULL) ||
+        WR_UNLIKELY(!wr_fast_push(wr_size_class_of_aligned(size, alignment), ptr))) {
+        wr_slow_free(ptr);
+    }
 }
 
 #endif

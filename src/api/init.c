@@ -52,6 +52,9 @@ static void init_options(void)
         if (!wr_host_is_secure()) {
             wr_options_parse(environment);
         }
+        if (wr_option_get(wr_option_summary) != 0) {
+            wr_summary_prepare();
+        }
         finish_once(&options_state);
     }
 }

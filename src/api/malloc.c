@@ -24,13 +24,12 @@ void *weir_calloc(size_t count, size_t size)
     if (WR_UNLIKELY(!wr_multiply(count, size, &bytes))) {
         bytes = SIZE_MAX; /* too large for any heap: fails as such */
     }
-    if (WR_LIKELY(bytes <= WR_SMALL_MAX_BYTES)) {
-        void *block = wr_fast_pop(wr_size_class_of(bytes));
-        if (WR_LIKELY(block != NULL)) {
-            return memset(block, 0, bytes);
-        }
+    void *block;
+    if (WR_UNLIKELY(bytes > WR_SMALL_MAX_BYTES) ||
+        WR_UNLIKELY(!wr_fast_pop(wr_size_class_of(bytes), &block))) {
+        return wr_slow_calloc(bytes);
     }
-    return wr_slow_calloc(bytes);
+    return memset(block, 0, bytes);
 }
 
 void *weir_realloc(void *ptr, size_t size)
@@ -54,17 +53,12 @@ void *weir_aligned_alloc(size_t alignment, size_t size)
         errno = EINVAL;
         return NULL;
     }
-    unsigned class = wr_size_class_of_aligned(size, alignment);
-    void *block = class == WR_CLASS_NONE ? NULL : wr_fast_pop(class);
-    return WR_LIKELY(block != NULL) ? block : wr_slow_aligned(alignment, size);
+    return wr_fast_aligned(alignment, size);
 }
 
 void weir_free_aligned_sized(void *ptr, size_t alignment, size_t size)
 {
-    unsigned class = wr_size_class_of_aligned(size, alignment);
-    if (WR_UNLIKELY(ptr == NULL || class == WR_CLASS_NONE || !wr_fast_push(class, ptr))) {
-        wr_slow_free(ptr);
-    }
+    wr_fast_free_aligned_sized(ptr, alignment, size);
 }
 
 WR_LIBC_NAME(malloc, weir_malloc, void *, (size_t size))

@@ -35,18 +35,24 @@ WR_COLD static void *new_slow(size_t size, size_t alignment, failure on_failure)
     }
 }
 
-/* A block of the class from the cache, or all that new_slow can do. */
+/* A block from the cache, or all that new_slow can do. Class 0's bin is always empty. */
 WR_INLINE void *new_aligned(size_t size, size_t alignment, failure on_failure)
 {
-    unsigned class = wr_size_class_of_aligned(size, alignment);
-    void *block = class == WR_CLASS_NONE ? NULL : wr_fast_pop(class);
-    return WR_LIKELY(block != NULL) ? block : new_slow(size, alignment, on_failure);
+    void *block;
+    if (WR_UNLIKELY(!wr_fast_pop(wr_size_class_of_aligned(size, alignment), &block))) {
+        return new_slow(size, alignment, on_failure);
+    }
+    return block;
 }
 
 WR_INLINE void *new_plain(size_t size, failure on_failure)
 {
-    void *block = size <= WR_SMALL_MAX_BYTES ? wr_fast_pop(wr_size_class_of(size)) : NULL;
-    return WR_LIKELY(block != NULL) ? block : new_slow(size, 1, on_failure);
+    void *block;
+    if (WR_UNLIKELY(size > WR_SMALL_MAX_BYTES) ||
+        WR_UNLIKELY(!wr_fast_pop(wr_size_class_of(size), &block))) {
+        return new_slow(size, 1, on_failure);
+    }
+    return block;
 }
 
 /* const std::nothrow_t &: passed as a pointer, never looked at. */
@@ -107,10 +113,7 @@ void _ZdlPvSt11align_val_t(void *ptr, size_t alignment)
 
 void _ZdlPvmSt11align_val_t(void *ptr, size_t size, size_t alignment)
 {
-    unsigned class = wr_size_class_of_aligned(size, alignment);
-    if (WR_UNLIKELY(ptr == NULL || class == WR_CLASS_NONE || !wr_fast_push(class, ptr))) {
-        wr_slow_free(ptr);
-    }
+    wr_fast_free_aligned_sized(ptr, alignment, size);
 }
 
 void _ZdlPvRKSt9nothrow_t(void *ptr, nothrow_tag tag)

@@ -2,17 +2,33 @@
 #include "base/report.h"
 
 #include "base/assert.h"
+#include "base/atomic.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+/* Where lines go. Relaxed: written once at start-up; both values are good ones. */
+static _Atomic int descriptor = STDERR_FILENO;
+
+void wr_report_keep_standard_error(void)
+{
+    enum { HIGH = 512 }; /* out of the way of programs that count on low numbers */
+    int saved = errno;
+    int copy = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, HIGH);
+    errno = saved;
+    if (copy >= 0) {
+        wr_store_relaxed(&descriptor, copy);
+    }
+}
 
 void wr_report_line(const wr_line *line)
 {
     int saved = errno;
     size_t done = 0;
     while (done < line->length) {
-        ssize_t n = write(STDERR_FILENO, line->text + done, line->length - done);
+        ssize_t n = write(wr_load_relaxed(&descriptor), line->text + done, line->length - done);
         if (n > 0) {
             done += (size_t)n;
         } else if (n == 0 || errno != EINTR) {

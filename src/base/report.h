@@ -8,6 +8,10 @@
 #include "base/compiler.h"
 #include "base/fmt.h"
 
+/* Keeps a descriptor of standard error of our own, closed on exec, for lines that come after the
+ * program has closed it; until then and without it lines go to descriptor 2. */
+void wr_report_keep_standard_error(void);
+
 /* Writes a finished line. */
 void wr_report_line(const wr_line *line);
 

@@ -7,6 +7,11 @@
 #include "os/host.h"
 #include "os/vm.h"
 
+void wr_summary_prepare(void)
+{
+    wr_report_keep_standard_error();
+}
+
 void wr_summary_print(void)
 {
     size_t slow_calls = 0;

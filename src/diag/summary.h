@@ -7,4 +7,8 @@
  * again from its cache are not seen, since the fast path counts nothing. */
 void wr_summary_print(void);
 
+/* Holds on to standard error: many programs close it before the last destructor runs. At start-up,
+ * where a summary is wanted. */
+void wr_summary_prepare(void);
+
 #endif

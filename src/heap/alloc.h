@@ -36,13 +36,8 @@ size_t wr_alloc_good_size(size_t size);
 /* Class of the slab that an address lies in; WR_CLASS_NONE for all else. */
 WR_INLINE unsigned wr_alloc_class_of(const void *ptr)
 {
-    uintptr_t address = (uintptr_t)ptr;
-    wr_region *region = wr_region_of(address);
-    if (WR_UNLIKELY(region == NULL)) {
-        return WR_CLASS_NONE;
-    }
-    /* Relaxed: see set_class() in page/span.c. */
-    return wr_load_relaxed(&region->class_of[wr_slice_number(address)]);
+    wr_region *region = wr_region_of((uintptr_t)ptr);
+    return region == NULL ? WR_CLASS_NONE : (unsigned)wr_region_class_of(region, (uintptr_t)ptr);
 }
 
 #endif

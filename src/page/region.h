@@ -63,6 +63,13 @@ WR_INLINE unsigned wr_slice_number(uintptr_t address)
     return (unsigned)(address >> WR_SLICE_SHIFT) & (WR_REGION_SLICES - 1);
 }
 
+/* Class of the slab that an address of the region lies in; WR_CLASS_NONE for all else. Relaxed: who
+ * frees a block got it after the byte was set, in an order of the program's own. */
+WR_INLINE size_t wr_region_class_of(wr_region *region, uintptr_t address)
+{
+    return wr_load_relaxed(&region->class_of[wr_slice_number(address)]);
+}
+
 WR_INLINE uintptr_t wr_slice_address(const wr_region *region, unsigned slice)
 {
     return region->base + ((uintptr_t)slice << WR_SLICE_SHIFT);

@@ -8,7 +8,7 @@
 
 #define THREADS 4
 #define ROUNDS  TEST_SCALE(25, 5)
-#define HANDED  500
+#define HANDED  TEST_SCALE(500, 150)
 
 struct handed {
     void *block;
@@ -28,7 +28,7 @@ static void *hand_on(void *argument)
     for (int round = 0; round < ROUNDS; round++) {
         for (size_t i = 0; i < HANDED; i++) {
             struct handed *handed = &box[me][i];
-            handed->block = t_malloc(random_size(&random, i % 50 == 0 ? 2 * MIB : 20 * KIB));
+            handed->block = t_malloc(random_size(&random, i % 50 == 0 ? 1 * MIB : 20 * KIB));
             CHECK(handed->block != NULL);
             handed->bytes = t_usable_size(handed->block);
             handed->tag = random;
