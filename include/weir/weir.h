@@ -28,12 +28,12 @@
 #define WEIR_VERSION_PATCH 0
 
 #if defined(__GNUC__)
-#define WEIR_API __attribute__((visibility("default")))
-#define WEIR_MALLOC __attribute__((malloc, warn_unused_result))
-#define WEIR_SIZED(n) __attribute__((alloc_size(n)))
+#define WEIR_API          __attribute__((visibility("default")))
+#define WEIR_MALLOC       __attribute__((malloc, warn_unused_result))
+#define WEIR_SIZED(n)     __attribute__((alloc_size(n)))
 #define WEIR_SIZED2(n, m) __attribute__((alloc_size(n, m)))
-#define WEIR_ALIGNED(n) __attribute__((alloc_align(n)))
-#define WEIR_USED __attribute__((warn_unused_result))
+#define WEIR_ALIGNED(n)   __attribute__((alloc_align(n)))
+#define WEIR_USED         __attribute__((warn_unused_result))
 #else
 #define WEIR_API
 #define WEIR_MALLOC
@@ -97,8 +97,8 @@ WEIR_API void *weir_reallocarray(void *ptr, size_t count, size_t size) WEIR_NOEX
 /* Stores in `*memptr` a block of `size` bytes at a multiple of `alignment`, a power of two and
  * multiple of sizeof(void *). POSIX.1-2024, posix_memalign(3).
  * Returns 0, EINVAL or ENOMEM; errno is untouched, and `*memptr` too unless 0 is returned. */
-WEIR_API int weir_posix_memalign(void **memptr, size_t alignment, size_t size) WEIR_NOEXCEPT
-    WEIR_USED;
+WEIR_API int weir_posix_memalign(void **memptr, size_t alignment,
+                                 size_t size) WEIR_NOEXCEPT WEIR_USED;
 
 /* weir_aligned_alloc under its older name. posix_memalign(3). */
 WEIR_API void *weir_memalign(size_t alignment, size_t size) WEIR_NOEXCEPT WEIR_MALLOC

@@ -87,7 +87,7 @@ _Unwind_Reason_Code wr_cxx_personality(int version, _Unwind_Action actions,
         set_gr = (void (*)(struct _Unwind_Context *, int, _Unwind_Word))find_loaded(
             "libgcc_s.so.1", "_Unwind_SetGR");
         set_ip = (void (*)(struct _Unwind_Context *, _Unwind_Ptr))find_loaded("libgcc_s.so.1",
-                                                                             "_Unwind_SetIP");
+                                                                              "_Unwind_SetIP");
     }
     if (set_gr == NULL || set_ip == NULL) {
         return _URC_CONTINUE_UNWIND;

@@ -8,14 +8,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WR_LIKELY(x)   __builtin_expect(!!(x), 1)
-#define WR_UNLIKELY(x) __builtin_expect(!!(x), 0)
-#define WR_NOINLINE    __attribute__((noinline))
-#define WR_INLINE      static inline __attribute__((always_inline))
-#define WR_COLD        __attribute__((cold, noinline))
-#define WR_NORETURN    __attribute__((noreturn))
-#define WR_WEAK        __attribute__((weak))
-#define WR_UNUSED      __attribute__((unused))
+#define WR_LIKELY(x)    __builtin_expect(!!(x), 1)
+#define WR_UNLIKELY(x)  __builtin_expect(!!(x), 0)
+#define WR_NOINLINE     __attribute__((noinline))
+#define WR_INLINE       static inline __attribute__((always_inline))
+#define WR_COLD         __attribute__((cold, noinline))
+#define WR_NORETURN     __attribute__((noreturn))
+#define WR_WEAK         __attribute__((weak))
+#define WR_UNUSED       __attribute__((unused))
 #define WR_PRINTF(f, a) __attribute__((format(printf, f, a)))
 
 /* A structure or field at a line of its own, so that writers on other cores leave it alone. */

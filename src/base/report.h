@@ -20,12 +20,12 @@ void wr_report_warning(const char *subject, const char *text);
 
 /* What the program did wrong with an address. */
 typedef struct wr_misuse {
-    const char *function;  /* as the program called it: "free" */
-    const char *what;      /* "double free" */
-    uintptr_t address;     /* the pointer it passed */
-    const char *detail;    /* text behind the address, or NULL */
-    uintptr_t block;       /* start of the block that it points into, or 0 */
-    size_t block_bytes;    /* size of that block, or 0 */
+    const char *function; /* as the program called it: "free" */
+    const char *what;     /* "double free" */
+    uintptr_t address;    /* the pointer it passed */
+    const char *detail;   /* text behind the address, or NULL */
+    uintptr_t block;      /* start of the block that it points into, or 0 */
+    size_t block_bytes;   /* size of that block, or 0 */
 } wr_misuse;
 
 /* "weir: <function>(): <what>: <address> <detail> ..." and aborts. */

@@ -21,8 +21,8 @@ static void set_index_bit(wr_bin *bin, wr_span *slab)
     unsigned word = slice / WR_WORD_BITS;
     /* Publishes the slab; pairs with wr_bin_unlist_try(). Comes before the mark (page/summary.h);
      * pairs with wr_summary_unmark(). */
-    uint64_t old = wr_fetch_or_seq_cst(index_word(bin, region, word),
-                                       (uint64_t)1 << (slice % WR_WORD_BITS));
+    uint64_t old =
+        wr_fetch_or_seq_cst(index_word(bin, region, word), (uint64_t)1 << (slice % WR_WORD_BITS));
     WR_ASSERT((old >> (slice % WR_WORD_BITS) & 1) == 0);
     (void)old;
     wr_summary_mark(&region->listed_words[bin->class], word);
@@ -56,7 +56,8 @@ static void take_over(wr_bin *bin, wr_span *slab)
 
 static void wr_bin_list(wr_span *slab);
 
-/* The caller owns a slab with all blocks free: it becomes the bin's spare, or its slices go back. */
+/* The caller owns a slab with all blocks free: it becomes the bin's spare, or its slices go back.
+ */
 static void retire(wr_span *slab)
 {
     wr_bin *bin = slab->bin;

@@ -25,7 +25,7 @@ wr_span *wr_slab_open(uintptr_t start, unsigned class, struct wr_bin *bin)
     slab->block_bytes = shape->block_bytes;
     slab->reciprocal = shape->reciprocal;
     slab->blocks = shape->blocks;
-    slab->class = (uint8_t)class;
+    slab->class = (uint8_t) class;
     slab->is_spare = 0;
     /* Relaxed: only late CASes of an earlier life touch the words now, and those fail; the blocks'
      * way to other threads publishes them. */

@@ -2,7 +2,18 @@
  * word, outside the blocks. No free lists, so a write through a stale pointer reaches no structure
  * of weir's, and a block that is freed twice is seen as a bit that was set already.
  *
- * The state word:
+ * | operation       | with any other                        | progress                          |
+ * | take            | owner only; with puts                 | wait-free: one step a bitmap word |
+ * | put             | any thread; with everything           | wait-free                         |
+ * | add             | any thread that has put; likewise     | lock-free                         |
+ * | disown, claimed | owner only; with puts and adds        | lock-free, wait-free              |
+ */
+#ifndef WR_BIN_SLAB_H
+#define WR_BIN_SLAB_H
+
+#include "page/span.h"
+
+/* The state word:
  *     63                                    2        1        0
  *     +--------------------------------------+--------+--------+
  *     | free blocks, signed                  | LISTED | OWNED  |
@@ -28,22 +39,11 @@
  * (4) At rest a slab with count > 0 is OWNED or LISTED.
  *
  * Why a late CAS is harmless: a putter that stalls between its add and its CAS (none -> LISTED)
- * holds nothing. Descriptors are type-stable, a retired slab is OWNED, so the CAS fails there; if it
- * succeeds on a later life of the slab, that life had no flag and count > 0 and needed listing, and
- * the winner reads the bin only then. So the ABA that can happen does no harm.
- *
- * | operation       | with any other                        | progress                          |
- * | take            | owner only; with puts                 | wait-free: one step a bitmap word |
- * | put             | any thread; with everything           | wait-free                         |
- * | add             | any thread that has put; likewise     | lock-free                         |
- * | disown, claimed | owner only; with puts and adds        | lock-free, wait-free              | */
-#ifndef WR_BIN_SLAB_H
-#define WR_BIN_SLAB_H
-
-#include "page/span.h"
-
-#define WR_SLAB_OWNED  1
-#define WR_SLAB_LISTED 2
+ * holds nothing. Descriptors are type-stable, a retired slab is OWNED, so the CAS fails there; if
+ * it succeeds on a later life of the slab, that life had no flag and count > 0 and needed listing,
+ * and the winner reads the bin only then. So the ABA that can happen does no harm. */
+#define WR_SLAB_OWNED       1
+#define WR_SLAB_LISTED      2
 #define WR_SLAB_COUNT_SHIFT 2
 
 WR_INLINE int64_t wr_slab_state_count(int64_t state)

@@ -60,7 +60,7 @@ wr_cache *wr_cache_create(wr_bin *source)
     }
     cache->id = id;
     cache->source = source;
-    for (unsigned class = 1; class <= cold_classes(); class++) {
+    for (unsigned class = 1; class <= cold_classes(); class ++) {
         wr_cache_bin *bin = &cache->bins[class];
         cache->capacity[class] = WR_CACHE_COLD_BLOCKS;
         wr_store_relaxed(&bin->base, cold_array(cache, class));
@@ -260,7 +260,7 @@ void wr_cache_overflow(wr_cache *cache, unsigned class, void *block, const char 
 
 void wr_cache_leave_slabs(wr_cache *cache)
 {
-    for (unsigned class = 1; class < WR_CLASS_COUNT; class++) {
+    for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
         leave_slab(&cache->bins[class]);
     }
 }
@@ -268,7 +268,7 @@ void wr_cache_leave_slabs(wr_cache *cache)
 void wr_cache_drain(wr_cache *cache)
 {
     wr_cache_leave_slabs(cache);
-    for (unsigned class = 1; class < WR_CLASS_COUNT; class++) {
+    for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
         flush(cache, class, length_of(&cache->bins[class]), "free");
     }
 }
@@ -296,7 +296,7 @@ void wr_cache_recover(wr_cache *cache)
 
 void wr_cache_assert_valid(const wr_cache *cache)
 {
-    for (unsigned class = 1; class < WR_CLASS_COUNT; class++) {
+    for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
         const wr_cache_bin *bin = &cache->bins[class];
         WR_ASSERT(base_of(bin) <= top_of(bin) && top_of(bin) <= bin->end);
         WR_ASSERT(bin->end - base_of(bin) == cache->capacity[class]);

@@ -6,10 +6,10 @@
  * malloc pops while top > base, free pushes while top != end; all else is the slow path (api/slow).
  * Two static caches in which every bin is empty and full at once stand in where a thread has none,
  * and bin 0 (class 0: no plain block) is always so: hence the fast path has no other test.
- * Invariants of each bin: array <= base <= top <= end = array + capacity; blocks in a cache are free
- * to the program and taken in their slab, and carry no link words.
- * Thread rule: all of a cache is its owner's; entries, top and base are atomic (relaxed), since
- * another thread may one day take from the bottom. No operation waits. */
+ * Invariants of each bin: array <= base <= top <= end = array + capacity; blocks in a cache are
+ * free to the program and taken in their slab, and carry no link words. Thread rule: all of a cache
+ * is its owner's; entries, top and base are atomic (relaxed), since another thread may one day take
+ * from the bottom. No operation waits. */
 #ifndef WR_CACHE_CACHE_H
 #define WR_CACHE_CACHE_H
 
@@ -26,12 +26,13 @@ typedef struct wr_cache_bin {
 
 typedef struct wr_cache {
     wr_cache_bin bins[WR_CLASS_COUNT];
-    uint16_t capacity[WR_CLASS_COUNT]; /* places of each bin; above the cold count in the hot array */
-    uint8_t heat[WR_CLASS_COUNT];      /* slow calls of each bin, saturating */
-    uint8_t recent[WR_CLASS_COUNT];    /* 1 if it had a slow call since it was last visited */
-    wr_bin *source;                    /* the heap's bins, by class; constant */
-    uint32_t id;                       /* number among the caches; constant */
-    uint32_t visit;                    /* bin to be looked at for shrinking next */
+    uint16_t
+        capacity[WR_CLASS_COUNT];   /* places of each bin; above the cold count in the hot array */
+    uint8_t heat[WR_CLASS_COUNT];   /* slow calls of each bin, saturating */
+    uint8_t recent[WR_CLASS_COUNT]; /* 1 if it had a slow call since it was last visited */
+    wr_bin *source;                 /* the heap's bins, by class; constant */
+    uint32_t id;                    /* number among the caches; constant */
+    uint32_t visit;                 /* bin to be looked at for shrinking next */
     /* Class whose stack is being rearranged, else 0: what the child of a fork must not trust. */
     _Atomic uint32_t changing;
     _Atomic size_t slow_calls;   /* statistic; written by the owner */
@@ -44,7 +45,8 @@ _Static_assert(sizeof(wr_cache_bin) == 32, "a bin is found by a shift");
 /* The calling thread's cache: the only thread-local word of the library. */
 extern _Thread_local wr_cache *wr_cache_self;
 
-/* The caches of threads that have none yet, and of threads that cannot or can no longer have one. */
+/* The caches of threads that have none yet, and of threads that cannot or can no longer have one.
+ */
 extern wr_cache wr_cache_boot;
 extern wr_cache wr_cache_direct;
 

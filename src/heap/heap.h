@@ -1,8 +1,8 @@
 /* Heaps: a heap is its bins and its spans. The default heap is static and needs no set-up, so that
  * malloc works before any constructor.
  *
- * Invariant: bins[c] is the bin of class c and knows its heap. Threads: any; the bins are lock-free.
- * This file knows nothing of threads' caches' contents or of the API. */
+ * Invariant: bins[c] is the bin of class c and knows its heap. Threads: any; the bins are
+ * lock-free. This file knows nothing of threads' caches' contents or of the API. */
 #ifndef WR_HEAP_HEAP_H
 #define WR_HEAP_HEAP_H
 

@@ -11,7 +11,8 @@
 
 static _Atomic uint64_t slots[WR_KEEP_SLOTS];
 static _Atomic size_t kept_bytes; /* relaxed: a cap that may be overrun for a moment */
-static _Atomic unsigned oldest;   /* relaxed: where the search for a victim starts, any slot will do */
+static _Atomic unsigned
+    oldest; /* relaxed: where the search for a victim starts, any slot will do */
 
 #define PAGES_BITS 32
 

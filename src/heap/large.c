@@ -36,8 +36,7 @@ static bool is_pinned(void)
  * from now on. */
 static void raise_threshold(size_t freed_bytes)
 {
-    if (freed_bytes > threshold() && freed_bytes <= WR_MMAP_THRESHOLD_MAX_BYTES &&
-        !is_pinned()) {
+    if (freed_bytes > threshold() && freed_bytes <= WR_MMAP_THRESHOLD_MAX_BYTES && !is_pinned()) {
         wr_store_relaxed(&threshold_bytes, freed_bytes);
     }
 }
@@ -223,7 +222,7 @@ bool wr_large_resize_in_place(wr_span *span, size_t size)
         return true;
     }
     return wr_span_kind_of(span) == WR_SPAN_LARGE ? resize_span(span, bytes)
-                                                   : resize_mapping(span, bytes);
+                                                  : resize_mapping(span, bytes);
 }
 
 /* Address space for an object that has grown before: half as much again, which costs no memory

@@ -4,8 +4,8 @@
  * Both begin at a slice boundary, class byte 0. Their size is what was asked for in whole pages; a
  * span's last slice and a mapping's address space may reach further (reserved_bytes), untouched.
  * The threshold follows the size of freed mappings up to 32 MiB, as mallopt(3) describes, unless
- * it was pinned. Threads: any. Progress: lock-free, but for growth of the page heap and the kernel's
- * own locks. Out of memory: NULL or false, nothing changed. */
+ * it was pinned. Threads: any. Progress: lock-free, but for growth of the page heap and the
+ * kernel's own locks. Out of memory: NULL or false, nothing changed. */
 #ifndef WR_HEAP_LARGE_H
 #define WR_HEAP_LARGE_H
 

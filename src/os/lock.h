@@ -24,7 +24,10 @@ typedef struct wr_lock {
     wr_lock_rank rank;      /* constant */
 } wr_lock;
 
-#define WR_LOCK_INITIALIZER(rank) {0, (rank)}
+#define WR_LOCK_INITIALIZER(rank)                                                                  \
+    {                                                                                              \
+        0, (rank)                                                                                  \
+    }
 
 /* Blocks until the lock is the caller's. Keeps errno. */
 void wr_lock_acquire(wr_lock *lock);

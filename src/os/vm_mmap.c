@@ -40,8 +40,8 @@ size_t wr_vm_mapped_peak_bytes(void)
 /* MAP_FAILED becomes NULL. */
 static void *map_at(uintptr_t hint, size_t bytes, int protection)
 {
-    void *p = mmap((void *)hint, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-                   0);
+    void *p =
+        mmap((void *)hint, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return p == MAP_FAILED ? NULL : p;
 }
 
@@ -134,9 +134,10 @@ bool wr_vm_move(void *start, size_t old_bytes, void *reserved, size_t new_bytes)
 {
     int saved = errno;
     /* A kernel that fails here may have unmapped the reserved addresses before, and another thread
-     * may have them by now: so they are left alone. At worst addresses without memory stay taken. */
-    bool done = mremap(start, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, reserved) !=
-                MAP_FAILED;
+     * may have them by now: so they are left alone. At worst addresses without memory stay taken.
+     */
+    bool done =
+        mremap(start, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, reserved) != MAP_FAILED;
     errno = saved;
     if (done) {
         wr_vm_count_mapped(new_bytes - old_bytes, 0);

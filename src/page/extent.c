@@ -57,8 +57,8 @@ static wr_vm_range extend_by_mmap(size_t bytes)
 
 typedef wr_vm_range extent_source(size_t bytes);
 
-/* What cannot be described cannot be used. A piece of the data segment stays where it is, untouched:
- * the program may have moved the break on. */
+/* What cannot be described cannot be used. A piece of the data segment stays where it is,
+ * untouched: the program may have moved the break on. */
 static void give_back(extent_source *source, wr_vm_range range)
 {
     if (source == extend_by_mmap) {

@@ -8,7 +8,8 @@
 
 /* Heads the chunk that it describes. */
 typedef struct chunk {
-    WR_CACHE_ALIGNED _Atomic size_t used_bytes; /* may run past the end; what lies past is refused */
+    WR_CACHE_ALIGNED _Atomic size_t
+        used_bytes; /* may run past the end; what lies past is refused */
 } chunk;
 
 static _Atomic(chunk *) current;
@@ -21,8 +22,8 @@ static bool bring_chunk(chunk *full)
         return false;
     }
     wr_store_relaxed(&made->used_bytes, sizeof(chunk));
-    /* Linearisation point. Publishes used_bytes; pairs with wr_meta_alloc(). A chunk becomes current
-     * once: no ABA. */
+    /* Linearisation point. Publishes used_bytes; pairs with wr_meta_alloc(). A chunk becomes
+     * current once: no ABA. */
     if (!wr_cas_strong_acq_rel(&current, &full, made)) {
         (void)wr_vm_unmap(made, WR_META_CHUNK_BYTES);
     }

@@ -26,7 +26,7 @@ typedef struct wr_slice_word {
 } wr_slice_word;
 
 typedef struct wr_region {
-    _Atomic uint8_t class_of[WR_REGION_SLICES];      /* class of the slab there, else 0 */
+    _Atomic uint8_t class_of[WR_REGION_SLICES];       /* class of the slab there, else 0 */
     _Atomic(struct wr_span *) span[WR_REGION_SLICES]; /* descriptor of the span that starts there */
     wr_slice_word slices[WR_SUMMARY_WORDS];
     /* Per 64 slices and class: the slabs that are listed. One line of 42 words serves 4 MiB of

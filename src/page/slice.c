@@ -15,8 +15,7 @@ typedef struct part {
 static part first_part(unsigned slice, size_t count)
 {
     unsigned bit = slice % WR_WORD_BITS;
-    part p = {slice / WR_WORD_BITS,
-              wr_mask(bit, (unsigned)wr_min(count, WR_WORD_BITS - bit))};
+    part p = {slice / WR_WORD_BITS, wr_mask(bit, (unsigned)wr_min(count, WR_WORD_BITS - bit))};
     return p;
 }
 

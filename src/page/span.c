@@ -13,7 +13,7 @@ wr_span *wr_span_obtain(uintptr_t start, unsigned words)
     if (span != NULL && span->word_room >= words) {
         return span;
     }
-    unsigned room = words == 0 ? 0
+    unsigned room = words == 0                      ? 0
                     : words <= WR_SPAN_WORDS_MEDIUM ? WR_SPAN_WORDS_MEDIUM
                                                     : WR_SPAN_WORDS_MAX;
     span = wr_meta_alloc(sizeof *span + room * sizeof span->free_bits[0]);

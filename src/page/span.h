@@ -78,7 +78,8 @@ bool wr_span_try_close(wr_span *span, wr_span_kind kind);
  * address will do; the answer stays true as long as the caller keeps the span from being freed. */
 wr_span *wr_span_find(uintptr_t address);
 
-/* The descriptor of the slice that begins at address, in use or not; NULL if there never was one. */
+/* The descriptor of the slice that begins at address, in use or not; NULL if there never was one.
+ */
 wr_span *wr_span_at(uintptr_t address);
 
 WR_INLINE wr_span_kind wr_span_kind_of(const wr_span *span)

@@ -17,13 +17,13 @@ unsigned wr_size_class_of_aligned(size_t size, size_t alignment)
     /* Slabs start at a slice boundary, so a block is aligned to whatever divides its size. An
      * alignment beyond the size needs a block at least that large; the largest class is a power of
      * two, so the search ends. */
-    unsigned class = wr_size_class_of(alignment > WR_ALIGNMENT_BYTES ? wr_max(size, alignment)
-                                                                     : size);
+    unsigned class =
+        wr_size_class_of(alignment > WR_ALIGNMENT_BYTES ? wr_max(size, alignment) : size);
     if (alignment <= WR_CLASS_STEP) {
         return class;
     }
     while (wr_size_classes[class].block_bytes % alignment != 0) {
-        class++;
+        class ++;
     }
     return class;
 }
