@@ -20,7 +20,8 @@ static pthread_key_t exit_key; /* written before key_state is 2 */
 static bool begin_once(_Atomic int *state)
 {
     int none = 0;
-    /* Relaxed look first: nearly all calls come when it is done. The CAS has one winner. */
+    /* Relaxed look first: nearly all calls come when it is done. The CAS picks the winner and no
+     * more; who needs what the winner sets up asks is_done(), which pairs with finish_once(). */
     return wr_load_relaxed(state) == 0 && wr_cas_strong_acq_rel(state, &none, 1);
 }
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "exercise.h"
 #include "family.h"
 
 #define BLOCKS 1000

@@ -7,6 +7,7 @@
 #include <malloc.h>
 #include <string.h>
 
+#include "exercise.h"
 #include "family.h"
 
 #define THRESHOLD_MAX (32 * 1024 * 1024) /* bytes, as mallopt(3) says for 64 bits */

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 
+#include "exercise.h"
 #include "family.h"
 
 #define COPIES 20 /* live at once per pair, so that a wrong class would be reused */

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 
+#include "exercise.h"
 #include "family.h"
 
 #define LOADS TEST_SCALE(1000, 100)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "exercise.h"
 #include "family.h"
 
 static const size_t sizes[] = {1,        16,        100,      1000,   4096,   20000,

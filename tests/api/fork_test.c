@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "exercise.h"
 #include "family.h"
 
 #define THREADS       4

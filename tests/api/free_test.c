@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "exercise.h"
 #include "family.h"
 
 static const size_t sizes[] = {0,     1,     8,        15,        16,     17,      64,

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "exercise.h"
 #include "family.h"
 
 #define BLOCK_BYTES 64

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "exercise.h"
 #include "family.h"
 
 static char *from_preinit;

@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "exercise.h"
 #include "family.h"
 
 #define ROUNDS            3

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "exercise.h"
 #include "family.h"
 
 #define BLOCKS TEST_SCALE(3000, 300)

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "exercise.h"
 #include "family.h"
 
 #define SLOTS TEST_SCALE(400, 100)

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "exercise.h"
 #include "family.h"
 
 #define THREADS 4

@@ -1,10 +1,10 @@
-/* What every contract test needs: patterns in memory, seeds, children whose stderr is read.
+/* What every test needs: patterns in memory, seeds, children whose stderr is read.
  *
  * CHECK is for threads, constructors and children, where a cmocka assertion cannot be used: it
- * prints one line and aborts. Nothing here allocates except through the family under test.
+ * prints one line and aborts. Nothing here allocates.
  */
-#ifndef WEIR_TESTS_API_SUPPORT_H
-#define WEIR_TESTS_API_SUPPORT_H
+#ifndef WEIR_TESTS_SUPPORT_H
+#define WEIR_TESTS_SUPPORT_H
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -50,12 +50,6 @@ uint64_t test_seed(void);
 uint64_t random_next(uint64_t *state);
 /* Sizes as programs ask for them: mostly small, now and then up to `limit` bytes. */
 size_t random_size(uint64_t *state, size_t limit);
-
-/* Allocates two blocks of a size in every range, fills them over their usable size, looks at all
- * of them again and frees them. Aborts with a line on stderr if anything is wrong. */
-void family_exercise(uint64_t tag);
-/* The same for `count` live blocks of random sizes up to `limit` bytes at a time. */
-void family_exercise_many(uint64_t seed, size_t count, size_t limit);
 
 struct outcome {
     int exit_code;   /* -1 when a signal ended the process */

@@ -1,4 +1,4 @@
-/* See support.h. Compiled once per flavour, since family_exercise calls the family under test. */
+/* See support.h. */
 #include "support.h"
 
 #include <fcntl.h>
@@ -11,8 +11,6 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include "family.h"
 
 _Noreturn void support_check_failed(const char *file, int line, const char *condition)
 {
@@ -106,46 +104,6 @@ size_t random_size(uint64_t *state, size_t limit)
     uint64_t kind = random_next(state) % 100;
     size_t most = kind < 65 ? 1 * KIB : kind < 90 ? 33 * KIB : kind < 98 ? 200 * KIB : 2 * MIB;
     return (size_t)random_next(state) % ((most < limit ? most : limit) + 1);
-}
-
-void family_exercise(uint64_t tag)
-{
-    static const size_t sizes[] = {
-        0,    1,     8,     16,    24,    64,       100,    128,       500,    1000, 1024, 4000,
-        4096, 10000, 16384, 32768, 40000, 64 * KIB, 100000, 128 * KIB, 200000, MIB,  64,   1000,
-    };
-    void *blocks[2 * COUNT_OF(sizes)];
-    for (size_t i = 0; i < COUNT_OF(blocks); i++) {
-        size_t size = sizes[i % COUNT_OF(sizes)];
-        blocks[i] = t_malloc(size);
-        CHECK(blocks[i] != NULL);
-        CHECK(t_usable_size(blocks[i]) >= size);
-        pattern_fill(blocks[i], t_usable_size(blocks[i]), tag + i);
-    }
-    for (size_t i = 0; i < COUNT_OF(blocks); i++) {
-        CHECK(pattern_holds(blocks[i], t_usable_size(blocks[i]), tag + i));
-        t_free(blocks[i]);
-    }
-}
-
-void family_exercise_many(uint64_t seed, size_t count, size_t limit)
-{
-    void **blocks = t_malloc(count * sizeof *blocks);
-    CHECK(blocks != NULL);
-    uint64_t state = seed;
-    for (size_t i = 0; i < count; i++) {
-        size_t size = random_size(&state, limit);
-        blocks[i] = t_malloc(size);
-        CHECK(blocks[i] != NULL);
-        CHECK(is_aligned(blocks[i], natural_alignment(size)));
-        CHECK(t_usable_size(blocks[i]) >= size);
-        pattern_fill(blocks[i], t_usable_size(blocks[i]), seed + i);
-    }
-    for (size_t i = 0; i < count; i++) {
-        CHECK(pattern_holds(blocks[i], t_usable_size(blocks[i]), seed + i));
-        t_free(blocks[i]);
-    }
-    t_free(blocks);
 }
 
 static void read_until_closed(int from, pid_t child, struct outcome *outcome)
