@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Checks the models exhaustively with spin, and that each mutant of them is caught.
+#
+#   run.sh [MODEL ...]   park, slab, slice, lock; all by default
+#
+# A mutant is the model with one step wrong; one that the checker finds nothing in is a failure of
+# the model. Needs spin and a C compiler.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+work_dir=$(mktemp -d)
+trap 'rm -rf "$work_dir"' EXIT
+depth_max=1000000
+failed=0
+
+# What each mutant breaks.
+declare -A mutants=(
+  [slab.1]="wr_bin_unlist_try: looks and clears in two steps"
+  [slab.2]="wr_slab_disown: drops OWNED without looking at the count in the same step"
+  [slab.3]="wr_bin_list: reads the bin before it has won"
+  [slab.4]="wr_bin_list: does not look at the count after the index bit"
+  [slab.5]="wr_bin_return: adds before it puts"
+  [slab.6]="wr_slab_add: leaves a listed slab that is empty to others"
+  [slab.7]="wr_slab_add: sets LISTED without comparing"
+  [slab.8]="wr_slab_open: passes through a state without OWNED"
+  [slice.1]="wr_summary_unmark: does not look at the leaf again"
+  [slice.2]="wr_summary_unmark: does not look at the mid word again"
+  [slice.4]="claim_part: looks and clears in two steps"
+  [slice.5]="claim_run: keeps the first part of a run when the second is gone"
+  [park.1]="wr_summary_unmark: does not look at the leaf again"
+  [park.2]="wr_summary_unmark: does not look at the mid word again"
+  [park.3]="wr_park_push: marks before it sets the bit"
+  [park.4]="wr_park_adopt: looks and clears in two steps"
+  [lock.1]="wr_lock_acquire: forgets other sleepers after its own sleep"
+  [lock.2]="wr_lock_release: looks and clears in two steps"
+  [lock.3]="wr_lock_release: wakes nobody"
+)
+
+# check MODEL MUTANT: prints spin's verdict; 0 if no error was found.
+check() {
+  local directory=$work_dir/$1.$2
+  mkdir "$directory"
+  cp "$here"/*.pml "$here"/*.inc "$directory"
+  (cd "$directory" && spin -DMUTANT="$2" -a "$1.pml" >spin.log 2>&1 && [ -f pan.c ] &&
+    cc -O2 -DSAFETY -DCOLLAPSE -DVECTORSZ=1024 -o pan pan.c 2>>spin.log) ||
+    { cat "$directory/spin.log" >&2; echo "run.sh: $1 does not compile" >&2; exit 2; }
+  "$directory/pan" -m$depth_max -w22 >"$directory/pan.log" 2>&1 || true
+  (cd "$directory" && rm -f pan pan.?)
+  # A search that was cut short proves nothing.
+  if grep -q 'max search depth too small\|out of memory\|Search not completed' "$directory/pan.log" &&
+    ! grep -q 'errors: 1' "$directory/pan.log"; then
+    echo "run.sh: $1: the search was not completed" >&2
+    exit 2
+  fi
+  grep -q 'errors: 0' "$directory/pan.log"
+}
+
+states_of() {
+  sed -n 's/^ *\([0-9.e+]*\) states, stored.*/\1/p' "$work_dir/$1.0/pan.log"
+}
+
+[ $# -gt 0 ] || set -- park slab slice lock
+for model; do
+  [ -f "$here/$model.pml" ] || { echo "run.sh: no model $model" >&2; exit 2; }
+  if check "$model" 0; then
+    echo "$model: no error in $(states_of "$model") states"
+  else
+    echo "$model: FAILED: $(grep -m1 '^pan:1' "$work_dir/$model.0/pan.log")"
+    failed=1
+  fi
+  count=0
+  for key in $(printf '%s\n' "${!mutants[@]}" | grep "^$model\." | sort); do
+    count=$((count + 1))
+    if check "$model" "${key#*.}"; then
+      echo "$model: FAILED: mutant ${key#*.} was not caught (${mutants[$key]})"
+      failed=1
+    fi
+  done
+  [ "$count" -gt 0 ] || { echo "run.sh: $model has no mutants" >&2; exit 2; }
+  echo "$model: $count mutants caught"
+done
+exit "$failed"
