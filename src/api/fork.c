@@ -1,19 +1,28 @@
-/* After fork, in the child: locks are reset, and the caches of threads that did not survive are
- * recovered and parked for the next new threads.
+/* After fork, in the child: the lock is reset, hints and statistics that a dead thread was about to
+ * bring up to date are made anew, and the caches of threads that did not survive are recovered and
+ * parked for the next new threads.
  *
  * There is nothing to do before fork or in the parent: lock-free state is consistent at each step.
- * A thread that was within a step of the bins when the process forked leaves behind at most the
- * batch and the slab that it had in hand. */
+ * What a dead thread had in hand is lost to the child: at most a batch of blocks and a slab, or the
+ * slices or the large object that it was just claiming, releasing or purging. */
 #include "api/init.h"
 
 #include "cache/park.h"
+#include "heap/heap.h"
+#include "heap/keep.h"
 #include "page/extent.h"
+#include "page/slice.h"
 
 #include <pthread.h>
 
 static void child(void)
 {
     wr_extent_reset_after_fork();
+    wr_init_reset_after_fork();
+    wr_slice_recover();
+    wr_bin_recover(wr_heap_default.bins);
+    wr_park_recover();
+    wr_keep_recover();
     for (unsigned i = 0; i < wr_cache_count(); i++) {
         wr_cache *cache = wr_cache_at(i);
         if (cache != NULL && cache != wr_cache_self && !wr_park_has_racy(cache)) {
@@ -23,7 +32,7 @@ static void child(void)
     }
 }
 
-void wr_fork_register(void)
+bool wr_fork_register(void)
 {
-    (void)pthread_atfork(NULL, NULL, child);
+    return pthread_atfork(NULL, NULL, child) == 0;
 }

@@ -10,31 +10,34 @@
 
 #include <pthread.h>
 
-/* States of each once-only part: 0 not begun, 1 under way, 2 done. */
+/* States of each once-only part. */
+enum { ONCE_OPEN, ONCE_UNDER_WAY, ONCE_DONE, ONCE_FAILED };
+static _Atomic int fork_state;
 static _Atomic int key_state;
 static _Atomic int options_state;
 
-static pthread_key_t exit_key; /* written before key_state is 2 */
+static pthread_key_t exit_key; /* written before key_state is ONCE_DONE */
 
 /* True for the one caller that has to do it. */
 static bool begin_once(_Atomic int *state)
 {
-    int none = 0;
+    int open = ONCE_OPEN;
     /* Relaxed look first: nearly all calls come when it is done. The CAS picks the winner and no
      * more; who needs what the winner sets up asks is_done(), which pairs with finish_once(). */
-    return wr_load_relaxed(state) == 0 && wr_cas_strong_acq_rel(state, &none, 1);
+    return wr_load_relaxed(state) == ONCE_OPEN &&
+           wr_cas_strong_acq_rel(state, &open, ONCE_UNDER_WAY);
 }
 
-static void finish_once(_Atomic int *state)
+static void finish_once(_Atomic int *state, bool succeeded)
 {
     /* Publishes what was set up; pairs with is_done(). */
-    wr_store_release(state, 2);
+    wr_store_release(state, succeeded ? ONCE_DONE : ONCE_FAILED);
 }
 
 static bool is_done(_Atomic int *state)
 {
     /* Observes what was set up; pairs with finish_once(). */
-    return wr_load_acquire(state) == 2;
+    return wr_load_acquire(state) == ONCE_DONE;
 }
 
 /* The end of a thread. Destructors of other keys may still allocate and free: from here on through
@@ -56,18 +59,29 @@ static void init_options(void)
         if (wr_option_get(wr_option_summary) != 0) {
             wr_summary_prepare();
         }
-        finish_once(&options_state);
+        finish_once(&options_state, true);
     }
 }
 
 static void init_process(void)
 {
     init_options();
+    if (begin_once(&fork_state)) {
+        finish_once(&fork_state, wr_fork_register());
+    }
     if (begin_once(&key_state)) {
-        if (pthread_key_create(&exit_key, leave_thread) == 0) {
-            wr_fork_register();
-            finish_once(&key_state);
-        }
+        finish_once(&key_state, pthread_key_create(&exit_key, leave_thread) == 0);
+    }
+}
+
+void wr_init_reset_after_fork(void)
+{
+    /* Relaxed: the child has one thread. Who was at it is no more. */
+    if (wr_load_relaxed(&key_state) == ONCE_UNDER_WAY) {
+        wr_store_relaxed(&key_state, ONCE_OPEN);
+    }
+    if (wr_load_relaxed(&options_state) == ONCE_UNDER_WAY) {
+        wr_store_relaxed(&options_state, ONCE_OPEN);
     }
 }
 
@@ -85,16 +99,19 @@ void wr_init_thread(void)
         return; /* no memory for a cache: directly, until there is */
     }
     wr_cache_self = cache;
-    /* May allocate; the cache serves that already. */
+    /* May allocate; the cache serves that already. In the last round of a dying thread's
+     * destructors libc runs none for a key that is set then: such a thread's cache stays with
+     * nobody. */
     if (pthread_setspecific(exit_key, cache) != 0) {
         leave_thread(cache);
     }
 }
 
-/* The first constructor to run, for programs that set options and allocate nothing before main. */
+/* The first constructor to run, for programs that set options and allocate nothing before main; and
+ * so that our fork handler comes before the program's, which may allocate. */
 __attribute__((constructor(101))) static void start(void)
 {
-    init_options();
+    init_process();
 }
 
 /* After all atexit handlers. */

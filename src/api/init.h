@@ -11,7 +11,10 @@
  * that stands in for good. */
 WR_COLD void wr_init_thread(void);
 
-/* Registers what follows a fork; api/fork.c. Once. */
-void wr_fork_register(void);
+/* Registers what follows a fork; api/fork.c. Once. False if libc has no memory for that. */
+bool wr_fork_register(void);
+
+/* After fork, in the child: what a thread was setting up is begun anew. */
+void wr_init_reset_after_fork(void);
 
 #endif

@@ -17,6 +17,9 @@
 #define wr_store_release(p, v) atomic_store_explicit((p), (v), memory_order_release)
 #define wr_store_seq_cst(p, v) atomic_store_explicit((p), (v), memory_order_seq_cst)
 
+/* Orders what stands before it before all later stores. */
+#define wr_fence_release() atomic_thread_fence(memory_order_release)
+
 #define wr_exchange_acquire(p, v) atomic_exchange_explicit((p), (v), memory_order_acquire)
 #define wr_exchange_release(p, v) atomic_exchange_explicit((p), (v), memory_order_release)
 #define wr_exchange_acq_rel(p, v) atomic_exchange_explicit((p), (v), memory_order_acq_rel)
@@ -38,6 +41,9 @@
 #define wr_cas_weak_relaxed(p, expected, v)                                                        \
     atomic_compare_exchange_weak_explicit((p), (expected), (v), memory_order_relaxed,              \
                                           memory_order_relaxed)
+#define wr_cas_strong_relaxed(p, expected, v)                                                      \
+    atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_relaxed,            \
+                                            memory_order_relaxed)
 #define wr_cas_weak_acq_rel(p, expected, v)                                                        \
     atomic_compare_exchange_weak_explicit((p), (expected), (v), memory_order_acq_rel,              \
                                           memory_order_acquire)

@@ -54,7 +54,7 @@ void wr_line_bytes(wr_line *line, uint64_t bytes)
         unit++;
     }
     wr_line_decimal(line, bytes / scale);
-    uint64_t tenths = unit == 0 ? 0 : bytes % scale / (scale / 16) * 10 / 16;
+    uint64_t tenths = bytes % scale * 10 / scale; /* fits: scale is at most 2^50 */
     if (tenths != 0) {
         wr_line_text(line, ".");
         wr_line_decimal(line, tenths);

@@ -62,7 +62,7 @@ static void retire(wr_span *slab)
 {
     wr_bin *bin = slab->bin;
     uint32_t none = 0;
-    if (wr_load_relaxed(&bin->spares) == 0 && wr_cas_weak_relaxed(&bin->spares, &none, 1)) {
+    if (wr_load_relaxed(&bin->spares) == 0 && wr_cas_strong_relaxed(&bin->spares, &none, 1)) {
         slab->is_spare = 1;
         /* Relaxed: only its claimer looks at it, whom the index bit orders. */
         (void)wr_fetch_add_relaxed(&slab->state, WR_SLAB_LISTED - WR_SLAB_OWNED);
@@ -148,8 +148,7 @@ static wr_span *claim_in_region(wr_bin *bin, wr_region *region)
 static wr_span *claim_lowest(wr_bin *bin)
 {
     for (unsigned r = 0; r < wr_region_count(); r++) {
-        wr_region *region = wr_region_at(r);
-        wr_span *slab = region == NULL ? NULL : claim_in_region(bin, region);
+        wr_span *slab = claim_in_region(bin, wr_region_at(r));
         if (slab != NULL) {
             return slab;
         }
@@ -202,6 +201,32 @@ unsigned wr_bin_refill(wr_bin *bin, wr_span **kept, unsigned most, void **out)
     }
 }
 
+/* Only words with a span in use can have listed slabs. */
+static void recover_region(wr_region *region)
+{
+    for (unsigned w = 0; w < WR_SUMMARY_WORDS; w++) {
+        /* Relaxed: the child has one thread. */
+        if (wr_load_relaxed(&region->slices[w].head) == 0) {
+            continue;
+        }
+        for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
+            if (wr_load_relaxed(&region->listed[w][class]) != 0) {
+                wr_summary_mark(&region->listed_words[class], w);
+            }
+        }
+    }
+}
+
+void wr_bin_recover(wr_bin *bins)
+{
+    for (unsigned r = 0; r < wr_region_count(); r++) {
+        recover_region(wr_region_at(r));
+    }
+    for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
+        wr_store_relaxed(&bins[class].spares, 0); /* at worst a bin keeps one slab more */
+    }
+}
+
 /* Ascending by address, so that blocks of one slab and one bitmap word come together. Batches are
  * small and often nearly sorted: insertion with shrinking gaps, in place. */
 static void sort_blocks(unsigned count, void **blocks)
@@ -224,11 +249,13 @@ WR_COLD WR_NORETURN static void report_block(const wr_span *slab, uintptr_t addr
                                              const char *what, const char *function)
 {
     uint32_t index = wr_size_class_divide((uint32_t)(address - slab->start), slab->reciprocal);
-    wr_misuse misuse = {.function = function,
-                        .what = what,
-                        .address = address,
-                        .block = slab->start + (uintptr_t)index * slab->block_bytes,
-                        .block_bytes = slab->block_bytes};
+    wr_misuse misuse = {.function = function, .what = what, .address = address};
+    if (index < slab->blocks) {
+        misuse.block = slab->start + (uintptr_t)index * slab->block_bytes;
+        misuse.block_bytes = slab->block_bytes;
+    } else {
+        misuse.detail = "is behind the last block of its slab";
+    }
     wr_report_misuse(&misuse);
 }
 

@@ -32,6 +32,10 @@ unsigned wr_bin_refill(wr_bin *bin, wr_span **kept, unsigned most, void **out);
 /* Gives up a slab that the caller owns. */
 void wr_bin_give_up(wr_span *slab);
 
+/* After fork, in the child, for the bins (by class) of a heap: marks index words that a dead thread
+ * had yet to mark, and forgets spares that it had yet to list. */
+void wr_bin_recover(wr_bin *bins);
+
 /* Returns blocks of slabs, of any bins, to where they came from. Sorts the array by address. Misuse
  * (no block start, block already free) is reported in the name of `function` and aborts. */
 void wr_bin_return(unsigned count, void **blocks, const char *function);

@@ -47,6 +47,9 @@ wr_cache *wr_cache_create(wr_bin *source)
 {
     WR_ASSERT(sizeof(wr_cache) + cold_classes() * WR_CACHE_COLD_BLOCKS * sizeof(wr_cache_entry) <=
               4 * WR_KIB);
+    if (wr_cache_count() == WR_CACHES_MAX) {
+        return NULL;
+    }
     wr_cache *cache = wr_vm_map(WR_CACHE_BYTES, 4 * WR_KIB);
     if (cache == NULL) {
         return NULL;
@@ -98,8 +101,9 @@ static wr_cache_entry *base_of(const wr_cache_bin *bin)
 /* Between these two a fork's child would find the stack of the class in pieces. */
 static void begin_change(wr_cache *cache, unsigned class)
 {
+    wr_store_relaxed(&cache->changing, class);
     /* Before all later stores, as the child of a fork sees them; pairs with wr_cache_recover(). */
-    (void)wr_exchange_acquire(&cache->changing, class);
+    wr_fence_release();
 }
 
 static void end_change(wr_cache *cache)

@@ -43,6 +43,16 @@ wr_cache *wr_park_adopt(void)
     return NULL;
 }
 
+void wr_park_recover(void)
+{
+    for (unsigned w = 0; w * WR_WORD_BITS < wr_cache_count(); w++) {
+        /* Relaxed: the child has one thread. */
+        if (wr_load_relaxed(&parked[w]) != 0) {
+            wr_summary_mark(&parked_words, w);
+        }
+    }
+}
+
 bool wr_park_has_racy(const wr_cache *cache)
 {
     uint64_t bits = wr_load_relaxed(&parked[cache->id / WR_WORD_BITS]);

@@ -4,7 +4,7 @@
  * fetch-and cleared it has the cache. The lowest is adopted first, so that few stay in use.
  *
  * | operation | progress                                                      |
- * | park      | wait-free                                                     |
+ * | park      | lock-free: it gives up the cache's slabs; the rest is bounded |
  * | adopt     | lock-free: tries again only when another thread adopted       |
  * A set bit means parked, whoever set it last, and caches are never unmapped: no ABA. (A stack of
  * nodes would need a tag against it, see docs/decisions/.) */
@@ -18,6 +18,9 @@ void wr_park_push(wr_cache *cache);
 
 /* A parked cache, now the caller's, or NULL if there is none. */
 wr_cache *wr_park_adopt(void);
+
+/* After fork, in the child: marks words that a dead thread had yet to mark. */
+void wr_park_recover(void);
 
 /* True if the cache is parked, as one thread sees it at a moment. */
 bool wr_park_has_racy(const wr_cache *cache);

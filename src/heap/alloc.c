@@ -86,8 +86,8 @@ size_t wr_alloc_batch(wr_cache *cache, size_t size, size_t n, void **out)
         /* What the cache holds goes first, then whole batches from the bin past the cache. */
         unsigned class = wr_size_class_of(size);
         wr_cache_bin *bin = &cache->bins[class];
-        while (done < n && (out[done] = pop(bin)) != NULL) {
-            done++;
+        for (void *block; done < n && (block = pop(bin)) != NULL; done++) {
+            out[done] = block;
         }
         while (done < n) {
             unsigned want = (unsigned)wr_min(n - done, WR_BATCH_BLOCKS);

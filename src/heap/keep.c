@@ -11,8 +11,8 @@
 
 static _Atomic uint64_t slots[WR_KEEP_SLOTS];
 static _Atomic size_t kept_bytes; /* relaxed: a cap that may be overrun for a moment */
-static _Atomic unsigned
-    oldest; /* relaxed: where the search for a victim starts, any slot will do */
+/* Where the search for a victim starts; relaxed: any slot will do. */
+static _Atomic unsigned oldest;
 
 #define PAGES_BITS 32
 
@@ -125,6 +125,16 @@ size_t wr_keep_release_all(void)
         released += release_slot(i);
     }
     return released;
+}
+
+void wr_keep_recover(void)
+{
+    size_t bytes = 0;
+    for (unsigned i = 0; i < WR_KEEP_SLOTS; i++) {
+        /* Relaxed: the child has one thread. */
+        bytes += bytes_of(wr_load_relaxed(&slots[i]));
+    }
+    wr_store_relaxed(&kept_bytes, bytes);
 }
 
 size_t wr_keep_bytes(void)

@@ -10,7 +10,9 @@
  * Bytes kept stay under the option large_keep, but for what is being put in at the moment.
  *
  * | operation      | progress                                                    |
- * | put, take, all | wait-free: one pass over the slots, plus the kernel's time  | */
+ * | put            | wait-free: at most a pass over the slots for each slot      |
+ * | take, all      | wait-free: one pass over the slots                          |
+ * All but for the kernel's time. */
 #ifndef WR_HEAP_KEEP_H
 #define WR_HEAP_KEEP_H
 
@@ -30,6 +32,9 @@ wr_kept wr_keep_take(size_t bytes);
 
 /* Returns all kept mappings to the kernel; how many bytes that were. */
 size_t wr_keep_release_all(void);
+
+/* After fork, in the child: counts anew what is kept. */
+void wr_keep_recover(void);
 
 /* Bytes kept now; a statistic. */
 size_t wr_keep_bytes(void);

@@ -11,33 +11,40 @@
 
 #include <string.h>
 
-/* 0: not moved yet, the option holds. Relaxed: a policy value, nothing is published by it. */
-static _Atomic size_t threshold_bytes;
-static _Atomic bool threshold_pinned;
+/* The mmap threshold. Relaxed: a policy value, nothing is published by it.
+ *     63                                               1        0
+ *     +-------------------------------------------------+--------+
+ *     | bytes; 0: not moved yet, the option holds       | PINNED |
+ *     +-------------------------------------------------+--------+ */
+static _Atomic size_t threshold_word;
+#define PINNED 1u
 
 static size_t threshold(void)
 {
-    size_t bytes = wr_load_relaxed(&threshold_bytes);
-    return bytes != 0 ? bytes : wr_option_get(wr_option_mmap_threshold);
+    size_t word = wr_load_relaxed(&threshold_word);
+    return word != 0 ? word >> 1 : wr_option_get(wr_option_mmap_threshold);
 }
 
 void wr_large_pin_threshold(size_t bytes)
 {
-    wr_store_relaxed(&threshold_pinned, true);
-    wr_store_relaxed(&threshold_bytes, wr_max(bytes, 1));
+    wr_store_relaxed(&threshold_word, bytes << 1 | PINNED);
 }
 
 static bool is_pinned(void)
 {
-    return wr_load_relaxed(&threshold_pinned) || wr_option_is_set(wr_option_mmap_threshold);
+    return (wr_load_relaxed(&threshold_word) & PINNED) != 0 ||
+           wr_option_is_set(wr_option_mmap_threshold);
 }
 
-/* A freed mapping shows that the program uses such sizes in passing: they come from the page heap
- * from now on. */
+/* A freed mapping shows that the program uses such sizes in passing: that size too comes from the
+ * page heap from now on. */
 static void raise_threshold(size_t freed_bytes)
 {
-    if (freed_bytes > threshold() && freed_bytes <= WR_MMAP_THRESHOLD_MAX_BYTES && !is_pinned()) {
-        wr_store_relaxed(&threshold_bytes, freed_bytes);
+    size_t word = wr_load_relaxed(&threshold_word);
+    if (freed_bytes >= threshold() && freed_bytes <= WR_MMAP_THRESHOLD_MAX_BYTES && !is_pinned()) {
+        /* From the word that was looked at: a pin that came meanwhile stays. A weak failure leaves
+         * the raising to the next free. */
+        (void)wr_cas_weak_relaxed(&threshold_word, &word, (freed_bytes + 1) << 1);
     }
 }
 
@@ -193,6 +200,12 @@ static bool resize_span(wr_span *span, size_t bytes)
     return true;
 }
 
+/* Growths are counted up to the most that the field holds. */
+static uint8_t one_more(uint8_t growths)
+{
+    return growths < UINT8_MAX ? (uint8_t)(growths + 1) : growths;
+}
+
 /* A mapping uses its reserve, grows where it is, or gives its tail back. */
 static bool resize_mapping(wr_span *span, size_t bytes)
 {
@@ -202,7 +215,7 @@ static bool resize_mapping(wr_span *span, size_t bytes)
             return false;
         }
         reserved_bytes = bytes;
-        span->growths++;
+        span->growths = one_more(span->growths);
     } else if (bytes < span->bytes) {
         /* First out of the tables, then out of memory: others may get the addresses at once. */
         wr_store_relaxed(&span->reserved_bytes, bytes);
@@ -232,18 +245,10 @@ static size_t reserve_for(size_t bytes, uint8_t growths)
     return growths == 0 || bytes > PTRDIFF_MAX / 2 ? bytes : whole_pages(bytes + bytes / 2);
 }
 
-void *wr_large_move(wr_span *span, size_t size)
+/* The move to `reserved` bytes of address space, of which `bytes` are in use afterwards. */
+static void *move_mapping(wr_span *span, size_t bytes, size_t reserved, uint8_t growths)
 {
-    size_t bytes = whole_pages(size);
-    size_t old_bytes = span->bytes;
-    size_t old_reserved = wr_span_reserved_bytes(span);
-    uint8_t growths = span->growths < UINT8_MAX ? (uint8_t)(span->growths + 1) : span->growths;
-    size_t reserved = reserve_for(bytes, span->growths);
     uintptr_t start = (uintptr_t)wr_vm_reserve(reserved, WR_SLICE_BYTES);
-    if (start == 0 && reserved > bytes) {
-        reserved = bytes;
-        start = (uintptr_t)wr_vm_reserve(reserved, WR_SLICE_BYTES);
-    }
     if (start == 0) {
         return NULL;
     }
@@ -252,6 +257,8 @@ void *wr_large_move(wr_span *span, size_t size)
         wr_vm_unreserve((void *)start, reserved);
         return NULL;
     }
+    size_t old_bytes = span->bytes;
+    size_t old_reserved = wr_span_reserved_bytes(span);
     /* Out of the tables first: the old addresses are another thread's as soon as they are free. */
     wr_span_close(span);
     if (!wr_vm_move((void *)span->start, old_reserved, (void *)start, reserved)) {
@@ -260,4 +267,14 @@ void *wr_large_move(wr_span *span, size_t size)
     }
     open_mapping(moved, bytes, reserved, growths);
     return (void *)start;
+}
+
+void *wr_large_move(wr_span *span, size_t size)
+{
+    size_t bytes = whole_pages(size);
+    size_t reserved = reserve_for(bytes, span->growths);
+    uint8_t growths = one_more(span->growths);
+    void *moved = move_mapping(span, bytes, reserved, growths);
+    /* Where memory is accounted strictly, the reserve may be too much. */
+    return moved == NULL && reserved > bytes ? move_mapping(span, bytes, bytes, growths) : moved;
 }

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <unistd.h>
@@ -45,14 +46,15 @@ bool wr_host_is_linker_memory(uintptr_t address)
     return address < wr_align_up(end, wr_host_page_bytes());
 }
 
-/* The number of KiB behind a name such as "VmRSS:" in the text of /proc/self/status. */
-static size_t status_field_kib(const char *status, const char *name)
+/* The number of KiB behind a line start such as "\nVmRSS:" in the text of /proc/self/status. The
+ * newline counts: the process may have any name, which the text shows without newlines. */
+static size_t status_field_kib(const char *status, const char *line_start)
 {
-    const char *p = strstr(status, name);
+    const char *p = strstr(status, line_start);
     if (p == NULL) {
         return 0;
     }
-    p += strlen(name);
+    p += strlen(line_start);
     while (*p == ' ' || *p == '\t') {
         p++;
     }
@@ -78,10 +80,15 @@ bool wr_host_resident_kib(size_t *now_kib, size_t *peak_kib)
         (void)close(file);
     }
     status[length] = '\0';
-    *now_kib = status_field_kib(status, "VmRSS:");
-    *peak_kib = status_field_kib(status, "VmHWM:");
+    *now_kib = status_field_kib(status, "\nVmRSS:");
+    *peak_kib = status_field_kib(status, "\nVmHWM:");
     errno = saved;
     return *peak_kib != 0;
+}
+
+void wr_host_yield(void)
+{
+    (void)sched_yield();
 }
 
 long wr_host_process_id(void)

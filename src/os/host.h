@@ -24,6 +24,9 @@ bool wr_host_is_linker_memory(uintptr_t address);
 /* Resident memory of the process in KiB, now and at its peak; false where /proc does not tell. */
 bool wr_host_resident_kib(size_t *now_kib, size_t *peak_kib);
 
+/* Lets other threads run (sched_yield(2)). */
+void wr_host_yield(void);
+
 /* The process's id. */
 long wr_host_process_id(void);
 

@@ -1,4 +1,5 @@
-/* See lock.h. The classic three-state futex lock. */
+/* See lock.h. The classic three-state futex lock (free, held, held and waited for); held names the
+ * process. */
 #include "os/lock.h"
 
 #include "base/assert.h"
@@ -25,15 +26,20 @@ void wr_lock_acquire(wr_lock *lock)
     WR_ASSERT(held_rank < lock->rank);
     held_rank = lock->rank;
 #endif
+    uint32_t mine = (uint32_t)getpid() << 1;
     uint32_t seen = 0;
     /* Observes what the last holder wrote; pairs with wr_lock_release(). */
-    if (wr_cas_strong_acq_rel(&lock->state, &seen, 1)) {
+    if (wr_cas_strong_acq_rel(&lock->state, &seen, mine)) {
         return;
     }
-    /* Observes the same on success; pairs with wr_lock_release(). From here on the state is 2 while
-     * we hold it, since other waiters may sleep. */
-    while (wr_exchange_acquire(&lock->state, 2) != 0) {
-        futex(&lock->state, FUTEX_WAIT, 2);
+    mine |= WR_LOCK_WAITED; /* and stays so while we hold it, since other waiters may sleep */
+    for (;;) {
+        /* Observes the same on success; pairs with wr_lock_release(). */
+        seen = wr_exchange_acquire(&lock->state, mine);
+        if ((seen | WR_LOCK_WAITED) != mine) {
+            return; /* it was free, or a thread of the process that forked us had it */
+        }
+        futex(&lock->state, FUTEX_WAIT, mine);
     }
 }
 
@@ -43,7 +49,7 @@ void wr_lock_release(wr_lock *lock)
     held_rank = WR_RANK_NONE;
 #endif
     /* Publishes what the holder wrote; pairs with wr_lock_acquire(). */
-    if (wr_exchange_release(&lock->state, 0) == 2) {
+    if ((wr_exchange_release(&lock->state, 0) & WR_LOCK_WAITED) != 0) {
         futex(&lock->state, FUTEX_WAKE, 1);
     }
 }

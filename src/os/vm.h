@@ -41,7 +41,10 @@ typedef struct wr_vm_range {
 
 /* Extends the data segment by at least bytes (whole slices) of zero memory from a slice boundary
  * on. An empty range when the kernel refuses; a shorter one when the program moved the break at the
- * same time. Other users of sbrk keep what they have: only new memory is returned. */
+ * same time. Other users of sbrk keep what they have: only new memory is returned. But libc's sbrk
+ * reads and moves the break in two steps without a lock, so a program that calls it in one thread
+ * while another allocates can lose memory to itself, as with any malloc on the data segment; the
+ * option brk=0 is for such programs. */
 wr_vm_range wr_vm_brk_extend(size_t bytes);
 
 /* Bytes of address space that weir has from the kernel now, and the most it ever had. */

@@ -2,6 +2,7 @@
 #include "page/extent.h"
 
 #include "base/options.h"
+#include "os/host.h"
 #include "os/lock.h"
 #include "os/vm.h"
 #include "page/slice.h"
@@ -119,13 +120,19 @@ uintptr_t wr_extent_claim(size_t slices, bool *zero)
     if (slices > WR_REGION_SLICES) {
         return 0;
     }
-    for (;;) {
+    enum { TRIES = 4 }; /* after a refusal: who holds slices for a moment gives them back soon */
+    for (unsigned refusals = 0; refusals < TRIES;) {
         size_t generation = wr_extent_generation();
         uintptr_t address = wr_slice_claim(slices, zero);
-        if (address != 0 || !wr_extent_grow(slices, generation)) {
+        if (address != 0) {
             return address;
         }
+        if (!wr_extent_grow(slices, generation)) {
+            refusals++;
+            wr_host_yield();
+        }
     }
+    return 0;
 }
 
 void wr_extent_donate(uintptr_t start, size_t bytes)

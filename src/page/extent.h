@@ -19,7 +19,9 @@ size_t wr_extent_generation(void);
  * refuses. Keeps errno. */
 bool wr_extent_grow(size_t slices, size_t generation);
 
-/* wr_slice_claim, growing the page heap as need be. 0 when the kernel refuses. */
+/* wr_slice_claim, growing the page heap as need be. 0 when the kernel refuses, and a few looks more
+ * have found no run either: one may be out for a moment, with a claim that gives it back, a purge,
+ * or a summary bit that is being cleared. */
 uintptr_t wr_extent_claim(size_t slices, bool *zero);
 
 /* A mapping that the kernel will not take back (unmapping can need memory itself): its page frames

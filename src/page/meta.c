@@ -8,8 +8,7 @@
 
 /* Heads the chunk that it describes. */
 typedef struct chunk {
-    WR_CACHE_ALIGNED _Atomic size_t
-        used_bytes; /* may run past the end; what lies past is refused */
+    WR_CACHE_ALIGNED _Atomic size_t used_bytes; /* from the chunk's start; only grows */
 } chunk;
 
 static _Atomic(chunk *) current;
@@ -30,21 +29,30 @@ static bool bring_chunk(chunk *full)
     return true;
 }
 
+/* Cuts a piece off; NULL, and nothing changed, when the chunk has too little left. */
+static void *cut(chunk *c, size_t bytes)
+{
+    /* Relaxed: the piece is ours by arithmetic; it is zero as the kernel gave it. */
+    size_t at = wr_load_relaxed(&c->used_bytes);
+    while (at <= WR_META_CHUNK_BYTES - bytes) {
+        /* Linearisation point. used_bytes only grows: no ABA. A current chunk stays mapped for
+         * ever. */
+        if (wr_cas_weak_relaxed(&c->used_bytes, &at, at + bytes)) {
+            return (char *)c + at;
+        }
+    }
+    return NULL;
+}
+
 void *wr_meta_alloc(size_t bytes)
 {
     WR_ASSERT(bytes % WR_CACHE_LINE_BYTES == 0 && bytes <= 4 * WR_KIB);
     for (;;) {
         /* Observes used_bytes of the chunk; pairs with bring_chunk(). */
         chunk *c = wr_load_acquire(&current);
-        if (c != NULL) {
-            /* Relaxed: the piece is ours by arithmetic; it is zero as the kernel gave it. */
-            size_t at = wr_fetch_add_relaxed(&c->used_bytes, bytes);
-            if (at <= WR_META_CHUNK_BYTES - bytes) {
-                return (char *)c + at;
-            }
-        }
-        if (!bring_chunk(c)) {
-            return NULL;
+        void *piece = c == NULL ? NULL : cut(c, bytes);
+        if (piece != NULL || !bring_chunk(c)) {
+            return piece;
         }
     }
 }

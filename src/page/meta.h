@@ -1,9 +1,10 @@
 /* Memory for descriptors: handed out once, never taken back, so that whoever holds a pointer to a
  * descriptor, however late, may read it (type stability).
  *
- * | operation     | progress                                                         |
- * | wr_meta_alloc | lock-free: starts over only when another thread brought a chunk  |
- * Chunks are replaced, never reused: no ABA. */
+ * | operation     | progress                                                                  |
+ * | wr_meta_alloc | lock-free: starts over only when another thread got a piece or a chunk     |
+ * Chunks are replaced, never reused: no ABA. A piece that the kernel refuses leaves the chunk as it
+ * is, with room for smaller ones. */
 #ifndef WR_PAGE_META_H
 #define WR_PAGE_META_H
 

@@ -43,9 +43,6 @@ size_t wr_purge_slices(size_t keep_slices)
     size_t purged = 0;
     for (unsigned r = wr_region_count(); r-- > 0;) {
         wr_region *region = wr_region_at(r);
-        if (region == NULL) {
-            continue;
-        }
         for (unsigned word = WR_SUMMARY_WORDS; word-- > 0;) {
             if (wr_slice_dirty_count() <= keep_slices) {
                 return purged;

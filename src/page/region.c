@@ -5,43 +5,67 @@
 
 _Atomic(wr_region *) wr_region_table[WR_REGIONS_MAX];
 
+/* Regions in the order they were made: no gaps, none twice, first count entries. */
 static _Atomic(wr_region *) in_order[WR_REGIONS_MAX];
 static _Atomic unsigned count;
+
+/* Enters a region into the order, unless somebody has: every thread that is given the region does
+ * so before it goes on, since the one that made it may be stopped (or lost in a fork) on the way.
+ * Two that enter the same region start at or below the entry that the first gets, and meet there:
+ * `enlisted` is set before count passes the entry, and read after count. */
+static void enlist(wr_region *region)
+{
+    /* Observes, with a count that passed the region's entry, its flag; pairs with the exchange
+     * below, in enlist(). */
+    unsigned at = wr_load_acquire(&count);
+    if (wr_load_relaxed(&region->enlisted)) {
+        return;
+    }
+    wr_region *seen = NULL;
+    /* Linearisation point. Entries never change again: no ABA. Publishes the fields; pairs with
+     * wr_region_at(). */
+    while (!wr_cas_strong_acq_rel(&in_order[at], &seen, region) && seen != region) {
+        at++;
+        seen = NULL;
+    }
+    wr_store_relaxed(&region->enlisted, true); /* published by count */
+    unsigned n = wr_load_relaxed(&count);
+    /* Publishes the flag; pairs with enlist(), and the entries with wr_region_count(). */
+    while (n <= at && !wr_cas_weak_acq_rel(&count, &n, at + 1)) {
+    }
+}
 
 wr_region *wr_region_obtain(uintptr_t address)
 {
     _Atomic(wr_region *) *entry = &wr_region_table[wr_region_number(address)];
     /* Observes the region's fields; pairs with the exchange below, in wr_region_obtain(). */
     wr_region *region = wr_load_acquire(entry);
-    if (region != NULL) {
-        return region;
+    if (region == NULL) {
+        wr_region *made = wr_vm_map(wr_align_up(sizeof *made, WR_SLICE_BYTES), WR_SLICE_BYTES);
+        if (made == NULL) {
+            return NULL;
+        }
+        made->base = wr_align_down(address, WR_REGION_BYTES);
+        /* Linearisation point: the one that sets the entry made the region. Entries never change
+         * again, so there is no ABA. Publishes the fields; pairs with wr_region_obtain(). */
+        if (wr_cas_strong_acq_rel(entry, &region, made)) {
+            region = made;
+        } else {
+            (void)wr_vm_unmap(made, wr_align_up(sizeof *made, WR_SLICE_BYTES));
+        }
     }
-    wr_region *made = wr_vm_map(wr_align_up(sizeof *made, WR_SLICE_BYTES), WR_SLICE_BYTES);
-    if (made == NULL) {
-        return NULL;
-    }
-    made->base = wr_align_down(address, WR_REGION_BYTES);
-    /* Linearisation point: the one that sets the entry made the region. Entries never change again,
-     * so there is no ABA. Publishes the fields; pairs with wr_region_obtain(), wr_region_at(). */
-    if (!wr_cas_strong_acq_rel(entry, &region, made)) {
-        (void)wr_vm_unmap(made, wr_align_up(sizeof *made, WR_SLICE_BYTES));
-        return region;
-    }
-    /* A number is handed out once; there are as many as there are table entries. */
-    unsigned number = wr_fetch_add_relaxed(&count, 1);
-    /* Publishes the fields; pairs with wr_region_at(). */
-    wr_store_release(&in_order[number], made);
-    return made;
+    enlist(region);
+    return region;
 }
 
 unsigned wr_region_count(void)
 {
-    /* Relaxed: a region that is missed is a region that was made a moment later. */
-    return wr_load_relaxed(&count);
+    /* Observes the entries below; pairs with enlist(). */
+    return wr_load_acquire(&count);
 }
 
 wr_region *wr_region_at(unsigned number)
 {
-    /* Observes the fields; pairs with wr_region_obtain(). */
+    /* Observes the fields; pairs with enlist(). */
     return wr_load_acquire(&in_order[number]);
 }

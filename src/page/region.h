@@ -35,6 +35,7 @@ typedef struct wr_region {
     wr_summary listed_words[WR_CLASS_COUNT]; /* words of `listed` that are non-zero, by class */
     wr_summary available_words;              /* words of `slices[].available` that are non-zero */
     uintptr_t base;                          /* first address; constant */
+    _Atomic bool enlisted;                   /* has a number; set by any who obtains it */
 } wr_region;
 
 _Static_assert(WR_REGION_SLICES == WR_SUMMARY_WORDS * WR_WORD_BITS, "a summary covers a region");
@@ -75,11 +76,12 @@ WR_INLINE uintptr_t wr_slice_address(const wr_region *region, unsigned slice)
     return region->base + ((uintptr_t)slice << WR_SLICE_SHIFT);
 }
 
-/* The region of an address, made if need be; null when the kernel refuses memory. Lock-free. */
+/* The region of an address, made if need be; null when the kernel refuses memory. Lock-free. On
+ * return the region has a number, whoever made it. */
 wr_region *wr_region_obtain(uintptr_t address);
 
-/* Regions in the order they were made, for those who look for memory: number 0 upwards; null at
- * numbers that are still being made. */
+/* Regions in the order they were made, for those who look for memory: number 0 upwards, null from
+ * the count on. */
 unsigned wr_region_count(void);
 wr_region *wr_region_at(unsigned number);
 

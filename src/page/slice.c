@@ -134,9 +134,6 @@ uintptr_t wr_slice_claim(size_t count, bool *zero)
 {
     for (unsigned r = 0; r < wr_region_count(); r++) {
         wr_region *region = wr_region_at(r);
-        if (region == NULL) {
-            continue;
-        }
         unsigned slice = 0;
         while ((slice = find_run(region, count, slice)) < WR_REGION_SLICES) {
             if (claim_run(region, slice, count, zero)) {
@@ -202,4 +199,42 @@ size_t wr_slice_dirty_count(void)
 size_t wr_slice_total_count(void)
 {
     return wr_load_relaxed(&total_count);
+}
+
+static size_t recover_region(wr_region *region)
+{
+    size_t dirty = 0;
+    for (unsigned w = 0; w < WR_SUMMARY_WORDS; w++) {
+        /* Relaxed: the child has one thread. */
+        uint64_t available = wr_load_relaxed(&region->slices[w].available);
+        if (available != 0) {
+            wr_summary_mark(&region->available_words, w);
+            dirty += wr_count_bits(available & wr_load_relaxed(&region->slices[w].dirty));
+        }
+    }
+    return dirty;
+}
+
+void wr_slice_recover(void)
+{
+    size_t dirty = 0;
+    for (unsigned r = 0; r < wr_region_count(); r++) {
+        dirty += recover_region(wr_region_at(r));
+    }
+    wr_store_relaxed(&dirty_count, dirty);
+}
+
+void wr_slice_assert_valid(wr_region *region)
+{
+    for (unsigned w = 0; w < WR_SUMMARY_WORDS; w++) {
+        /* Relaxed: at rest. */
+        uint64_t available = wr_load_relaxed(&region->slices[w].available);
+        uint64_t dirty = wr_load_relaxed(&region->slices[w].dirty);
+        uint64_t zero = wr_load_relaxed(&region->slices[w].zero);
+        WR_ASSERT((dirty | zero) == available);
+        WR_ASSERT((dirty & zero) == 0);
+        (void)available, (void)dirty, (void)zero;
+    }
+    wr_summary_assert_valid(&region->available_words, &region->slices[0].available,
+                            sizeof region->slices[0] / sizeof region->slices[0].available);
 }

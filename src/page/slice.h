@@ -6,10 +6,13 @@
  * slice claimed; claiming takes them over with the slice: after a claim both are clear.
  *
  * | operation | with any other   | progress                                                    |
- * | claim     | may run together | lock-free: fails or starts over only when another claimed   |
+ * | claim     | may run together | lock-free: fails or starts over only when another claimed,  |
+ * |           |                  | if only for a moment                                        |
  * | release   | may run together | wait-free                                                   |
  * A run is claimed word by word in ascending order and given back if a later word has lost a bit.
- * A bit that is set means available, whoever set it last: no ABA. Regions are never unmapped. */
+ * A bit that is set means available, whoever set it last: no ABA. Regions are never unmapped.
+ * Invariants, at rest, in each word: dirty | zero == available; dirty & zero == 0; and that of
+ * summary.h for the words of `available`. */
 #ifndef WR_PAGE_SLICE_H
 #define WR_PAGE_SLICE_H
 
@@ -37,5 +40,12 @@ size_t wr_slice_dirty_count(void);
 
 /* Slices that are in the page heap or claimed from it. */
 size_t wr_slice_total_count(void);
+
+/* After fork, in the child: marks words that a dead thread had yet to mark, and counts anew what is
+ * dirty. */
+void wr_slice_recover(void);
+
+/* Debug builds: the invariants above, while no other thread uses the region's slices. */
+void wr_slice_assert_valid(wr_region *region);
 
 #endif

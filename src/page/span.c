@@ -8,10 +8,19 @@ wr_span *wr_span_obtain(uintptr_t start, unsigned words)
 {
     wr_region *region = wr_region_of(start);
     _Atomic(wr_span *) *entry = &region->span[wr_slice_number(start)];
-    /* Relaxed: who has the slice is the only writer, and got it from the last one in order. */
-    wr_span *span = wr_load_relaxed(entry);
-    if (span != NULL && span->word_room >= words) {
-        return span;
+    /* Observes start and room. Who has the slice is the only writer; a slice is handed on in order,
+     * but a mapping's place by way of the kernel, so here too; pairs with the store below, in
+     * wr_span_obtain(). */
+    wr_span *span = wr_load_acquire(entry);
+    if (span != NULL) {
+        /* Observes the fields as the last holder left them, by the same way; pairs with
+         * wr_span_close() and wr_span_try_close(). */
+        uint8_t kind = wr_load_acquire(&span->kind);
+        WR_ASSERT(kind == WR_SPAN_FREE);
+        (void)kind;
+        if (span->word_room >= words) {
+            return span;
+        }
     }
     unsigned room = words == 0                      ? 0
                     : words <= WR_SPAN_WORDS_MEDIUM ? WR_SPAN_WORDS_MEDIUM
@@ -22,7 +31,7 @@ wr_span *wr_span_obtain(uintptr_t start, unsigned words)
     }
     span->start = start;
     span->word_room = room;
-    /* Publishes start; pairs with wr_span_find(). */
+    /* Publishes start; pairs with wr_span_find() and wr_span_obtain(). */
     wr_store_release(entry, span);
     return span;
 }
@@ -76,8 +85,9 @@ void wr_span_close(wr_span *span)
 {
     wr_span_kind kind = wr_span_kind_of(span);
     WR_ASSERT(kind != WR_SPAN_FREE);
-    wr_store_relaxed(&span->kind, WR_SPAN_FREE);
     leave(span, kind);
+    /* Publishes that we are done with the fields; pairs with wr_span_obtain(). */
+    wr_store_release(&span->kind, WR_SPAN_FREE);
 }
 
 bool wr_span_try_close(wr_span *span, wr_span_kind kind)
@@ -85,7 +95,8 @@ bool wr_span_try_close(wr_span *span, wr_span_kind kind)
     uint8_t expected = (uint8_t)kind;
     /* Linearisation point of a large object's free. A second free that comes so late that the place
      * is in use again cannot be told from a right one: no ABA that matters. Observes the fields as
-     * the last holder left them; pairs with wr_span_open(). */
+     * the last holder left them; pairs with wr_span_open(). Publishes that we are done with them;
+     * pairs with wr_span_obtain(). */
     if (!wr_cas_strong_acq_rel(&span->kind, &expected, WR_SPAN_FREE)) {
         return false;
     }
@@ -136,7 +147,7 @@ wr_span *wr_span_find(uintptr_t address)
 wr_span *wr_span_at(uintptr_t address)
 {
     wr_region *region = wr_region_of(address);
-    if (region == NULL || address % WR_SLICE_BYTES != 0) {
+    if (region == NULL || address >> WR_ADDRESS_BITS != 0 || address % WR_SLICE_BYTES != 0) {
         return NULL;
     }
     /* Observes start; pairs with wr_span_obtain(). */

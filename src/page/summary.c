@@ -1,6 +1,8 @@
 /* See summary.h. */
 #include "page/summary.h"
 
+#include "base/assert.h"
+
 /* Sets a bit unless it is set: a plain look is enough, as a clearer looks back after clearing. */
 static void set_bit(_Atomic uint64_t *word, uint64_t bit)
 {
@@ -60,4 +62,16 @@ unsigned wr_summary_next(wr_summary *summary, unsigned from)
         from = (mid + 1 + wr_lowest_bit(top)) * WR_WORD_BITS;
     }
     return WR_SUMMARY_WORDS;
+}
+
+void wr_summary_assert_valid(wr_summary *summary, _Atomic uint64_t *leaves, size_t stride)
+{
+    /* Relaxed: at rest. */
+    for (unsigned w = 0; w < WR_SUMMARY_WORDS; w++) {
+        uint64_t mid = wr_load_relaxed(&summary->mid[w / WR_WORD_BITS]);
+        uint64_t top = wr_load_relaxed(&summary->top);
+        bool marked = (mid >> (w % WR_WORD_BITS) & 1) != 0 && (top >> (w / WR_WORD_BITS) & 1) != 0;
+        WR_ASSERT(marked || wr_load_relaxed(&leaves[w * stride]) == 0);
+        (void)marked;
+    }
 }

@@ -4,8 +4,9 @@
  * Invariant, at rest: leaf w != 0  =>  bit w of mid is set  =>  the mid word's bit of top is set.
  * A setter writes the leaf, then marks; a clearer unmarks, then looks at the leaf again and marks
  * once more if it has filled: of a setter and a clearer that meet, at least one sees the other,
- * since all four steps are seq_cst. Between a clearer's two steps a full leaf can be overlooked;
- * finders then just take other memory. A summary bit without a leaf only costs a look.
+ * since all four steps are seq_cst. Between a clearer's two steps the full leaves under its bit (up
+ * to 64) can be overlooked; finders then just take other memory, and the child of a fork marks all
+ * full leaves again. A summary bit without a leaf only costs a look.
  *
  * | operation      | with any other        | progress                                    |
  * | mark, unmark   | may run together      | wait-free                                   |
@@ -36,5 +37,9 @@ void wr_summary_unmark(wr_summary *summary, unsigned word, _Atomic uint64_t *lea
 
 /* The lowest marked word from `from` on, or WR_SUMMARY_WORDS. */
 unsigned wr_summary_next(wr_summary *summary, unsigned from);
+
+/* Debug builds: the invariant above, while no other thread uses the summary. Leaf w is
+ * leaves[w * stride]. */
+void wr_summary_assert_valid(wr_summary *summary, _Atomic uint64_t *leaves, size_t stride);
 
 #endif

@@ -14,6 +14,7 @@ LARGEST = 32768
 STEP = 8
 SLICES_MAX = 8
 BLOCKS_MIN = 8
+RECIPROCAL_BITS = 34  # as in size_class.h, which proves that it is enough
 
 
 def classes():
@@ -40,7 +41,8 @@ def main():
             "{0, 0, 0, 0}, /* class 0: no plain block */"]
     for size in sizes:
         slices = slab_slices(size)
-        rows.append("{%d, %du, %d, %d}," % (size, -(-2**32 // size), slices * SLICE // size, slices))
+        reciprocal = -(-2**RECIPROCAL_BITS // size)
+        rows.append("{%d, %du, %d, %d}," % (size, reciprocal, slices * SLICE // size, slices))
     (directory / "size_table.inc").write_text("\n".join(rows) + "\n")
 
     index, number = [], 1

@@ -19,7 +19,7 @@
 
 typedef struct wr_size_class {
     uint32_t block_bytes;
-    uint32_t reciprocal; /* ceil(2^32 / block_bytes): see wr_size_class_divide */
+    uint32_t reciprocal; /* ceil(2^34 / block_bytes): see wr_size_class_divide */
     uint16_t blocks;     /* blocks of a slab */
     uint16_t slices;     /* slices of a slab */
 } wr_size_class;
@@ -33,10 +33,18 @@ WR_INLINE unsigned wr_size_class_of(size_t size)
     return wr_size_index[(size + (WR_CLASS_STEP - 1)) / WR_CLASS_STEP];
 }
 
-/* offset / block_bytes by multiplication; exact for every offset inside a slab. */
+/* offset / block_bytes by multiplication; exact for every offset inside a slab: rounding up makes
+ * the reciprocal too large by less than 1, hence the quotient by less than offset / 2^34. That must
+ * not reach the next whole number, which is at least 1 / block_bytes away. */
+#define WR_RECIPROCAL_BITS 34
+_Static_assert(((uint64_t)1 << WR_RECIPROCAL_BITS) / (WR_SLAB_SLICES_MAX * WR_SLICE_BYTES) >=
+                   WR_SMALL_MAX_BYTES,
+               "offset times block_bytes stays within 2^34");
+_Static_assert(((uint64_t)1 << WR_RECIPROCAL_BITS) / WR_CLASS_STEP <= UINT32_MAX,
+               "the reciprocal of the smallest block fits its field");
 WR_INLINE uint32_t wr_size_class_divide(uint32_t offset, uint32_t reciprocal)
 {
-    return (uint32_t)((uint64_t)offset * reciprocal >> 32);
+    return (uint32_t)((uint64_t)offset * reciprocal >> WR_RECIPROCAL_BITS);
 }
 
 /* Class for a block of size bytes at a multiple of alignment (a power of two), or WR_CLASS_NONE if

@@ -1,5 +1,6 @@
 /* A process in secure-execution mode, as options_probe sees it: getauxval(AT_SECURE) says so. Real
- * set-user-ID programs need a file of another owner, which a test cannot make without privileges. */
+ * set-user-ID programs need a file of another owner, which a test cannot make without privileges.
+ */
 #include <elf.h>
 #include <sys/auxv.h>
 

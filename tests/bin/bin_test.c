@@ -1,0 +1,1030 @@
+/* Bins: refill, return, give up, the index and the spare, alone and against each other. The late
+ * halves of steps are staged with the functions of bin/slab.h and an index bit set by hand. */
+#include "bin/bin.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "crew.h"
+#include "heap/heap.h"
+#include "os/vm.h"
+#include "page/extent.h"
+#include "page/slice.h"
+#include "scarce.h"
+#include "support.h"
+
+#define THREADS 4
+
+static void *blocks[WR_SLAB_BLOCKS_MAX];
+
+static wr_bin *bin_of(size_t block_bytes)
+{
+    return &wr_heap_default.bins[wr_size_class_of(block_bytes)];
+}
+
+static size_t slabs_of(const wr_bin *bin)
+{
+    return wr_load_relaxed(&bin->slabs);
+}
+
+static wr_span *slab_of(const void *block)
+{
+    wr_span *slab = wr_span_find((uintptr_t)block);
+    CHECK(slab != NULL && wr_span_kind_of(slab) == WR_SPAN_SLAB);
+    return slab;
+}
+
+static int64_t flags_of(const wr_span *slab)
+{
+    return wr_load_relaxed(&slab->state) & (WR_SLAB_OWNED | WR_SLAB_LISTED);
+}
+
+static _Atomic uint64_t *index_word(const wr_span *slab, uint64_t *bit)
+{
+    unsigned slice = wr_slice_number(slab->start);
+    *bit = (uint64_t)1 << (slice % WR_WORD_BITS);
+    return &wr_region_of(slab->start)->listed[slice / WR_WORD_BITS][slab->class];
+}
+
+static bool is_indexed(const wr_span *slab)
+{
+    uint64_t bit;
+    return (wr_load_relaxed(index_word(slab, &bit)) & bit) != 0;
+}
+
+/* The step that a late lister has yet to do. */
+static void set_index_bit(const wr_span *slab)
+{
+    uint64_t bit;
+    _Atomic uint64_t *word = index_word(slab, &bit);
+    assert_int_equal(wr_fetch_or_seq_cst(word, bit) & bit, 0);
+    wr_summary_mark(&wr_region_of(slab->start)->listed_words[slab->class],
+                    wr_slice_number(slab->start) / WR_WORD_BITS);
+}
+
+/* The first half of returning a block. */
+static void put_block(wr_span *slab, void *block)
+{
+    wr_slab_place place;
+    assert_true(wr_slab_locate(slab, (uintptr_t)block, &place));
+    assert_int_equal(wr_slab_put(slab, place.word, place.bit), 0);
+}
+
+static void return_blocks(unsigned count, void **list)
+{
+    for (unsigned done = 0; done < count;) {
+        unsigned n = (unsigned)wr_min(count - done, WR_BATCH_BLOCKS);
+        wr_bin_return(n, list + done, "free");
+        done += n;
+    }
+}
+
+/* Takes every block of one slab that had no block out; the slab is the caller's. */
+static wr_span *take_slab(wr_bin *bin, void **out)
+{
+    wr_span *kept = NULL;
+    unsigned taken = wr_bin_refill(bin, &kept, 1, out);
+    assert_int_equal(taken, 1);
+    while (taken < kept->blocks) {
+        unsigned n = (unsigned)wr_min(kept->blocks - taken, WR_BATCH_BLOCKS);
+        assert_int_equal(wr_bin_refill(bin, &kept, n, out + taken), n);
+        taken += n;
+    }
+    assert_ptr_equal(slab_of(out[0]), kept);
+    assert_ptr_equal(slab_of(out[taken - 1]), kept);
+    return kept;
+}
+
+/* The bin at rest with no block out: one slab at most, its spare, listed and indexed. */
+static void assert_at_rest(wr_bin *bin)
+{
+    assert_true(slabs_of(bin) <= 1);
+    assert_int_equal(wr_load_relaxed(&bin->spares), slabs_of(bin));
+    if (slabs_of(bin) == 1) {
+        wr_span *kept = NULL;
+        void *block;
+        assert_int_equal(wr_bin_refill(bin, &kept, 1, &block), 1);
+        assert_int_equal(slabs_of(bin), 1); /* it was found by the index */
+        assert_int_equal(wr_slab_count_racy(kept), kept->blocks - 1);
+        wr_slab_assert_valid(kept);
+        wr_bin_return(1, &block, "free");
+        wr_bin_give_up(kept);
+        assert_int_equal(flags_of(kept), WR_SLAB_LISTED);
+    }
+}
+
+/* ---- refill ---- */
+
+static void test_refill_of_an_empty_bin_opens_a_slab_and_owns_it(void **state)
+{
+    (void)state;
+    wr_bin *bin = bin_of(2048);
+    assert_int_equal(slabs_of(bin), 0);
+    wr_span *kept = NULL;
+    assert_int_equal(wr_bin_refill(bin, &kept, 5, blocks), 5);
+    assert_int_equal(slabs_of(bin), 1);
+    assert_non_null(kept);
+    assert_ptr_equal(kept->bin, bin);
+    assert_int_equal(flags_of(kept), WR_SLAB_OWNED);
+    for (unsigned i = 0; i < 5; i++) {
+        assert_int_equal((uintptr_t)blocks[i], kept->start + i * 2048);
+    }
+    return_blocks(5, blocks);
+    wr_bin_give_up(kept);
+    assert_at_rest(bin);
+}
+
+static void test_refill_takes_from_the_kept_slab_first(void **state)
+{
+    (void)state;
+    wr_bin *bin = bin_of(2048);
+    wr_span *low = take_slab(bin, blocks);
+    wr_bin_give_up(low);
+    wr_span *kept = NULL;
+    wr_bin_refill(bin, &kept, 1, blocks + 32);
+    assert_ptr_not_equal(kept, low);
+    wr_span *before = kept;
+    wr_bin_return(3, blocks, "free"); /* the other slab is listed now */
+    assert_int_equal(wr_bin_refill(bin, &kept, 3, blocks), 3);
+    assert_ptr_equal(kept, before);
+    assert_ptr_equal(slab_of(blocks[0]), before);
+    return_blocks(33, blocks);
+    wr_bin_give_up(kept);
+    assert_at_rest(bin);
+}
+
+static void test_refill_gives_no_more_than_one_slab_has(void **state)
+{
+    (void)state;
+    wr_bin *bin = bin_of(4096);
+    wr_span *kept = NULL;
+    assert_int_equal(wr_bin_refill(bin, &kept, 10, blocks), 10);
+    assert_int_equal(wr_bin_refill(bin, &kept, 10, blocks + 10), 6);
+    assert_int_equal(slabs_of(bin), 1);
+    return_blocks(16, blocks);
+    wr_bin_give_up(kept);
+    assert_at_rest(bin);
+}
+
+static void test_refill_gives_up_a_kept_slab_without_free_blocks(void **state)
+{
+    (void)state;
+    wr_bin *bin = bin_of(4096);
+    wr_span *full = take_slab(bin, blocks);
+    wr_span *kept = full;
+    assert_int_equal(wr_bin_refill(bin, &kept, 1, blocks + 16), 1);
+    assert_ptr_not_equal(kept, full);
+    assert_int_equal(flags_of(full), 0);
+    assert_int_equal(slabs_of(bin), 2);
+    return_blocks(17, blocks);
+    wr_bin_give_up(kept);
+    assert_at_rest(bin);
+}
+
+static void test_refill_claims_the_lowest_listed_slab(void **state)
+{
+    (void)state;
+    enum { SLABS = 5 };
+    wr_bin *bin = bin_of(4096);
+    wr_span *slabs[SLABS];
+    wr_span *lowest = NULL;
+    for (unsigned i = 0; i < SLABS; i++) {
+        slabs[i] = take_slab(bin, blocks + i * 16);
+        wr_bin_give_up(slabs[i]);
+    }
+    for (unsigned i = SLABS; i-- > 1;) {
+        wr_bin_return(1, &blocks[i * 16], "free");
+        assert_true(is_indexed(slabs[i]));
+        lowest = lowest == NULL || slabs[i]->start < lowest->start ? slabs[i] : lowest;
+    }
+    wr_span *kept = NULL;
+    void *block;
+    assert_int_equal(wr_bin_refill(bin, &kept, 64, &block), 1);
+    assert_ptr_equal(kept, lowest);
+    assert_false(is_indexed(kept));
+    wr_bin_return(1, &block, "free");
+    wr_bin_give_up(kept);
+    for (unsigned i = 1; i < SLABS; i++) {
+        return_blocks(15, blocks + i * 16 + 1);
+    }
+    return_blocks(16, blocks);
+    assert_at_rest(bin);
+}
+
+static void test_refill_of_64_and_of_1_gives_so_many(void **state)
+{
+    (void)state;
+    wr_bin *bin = bin_of(64);
+    wr_span *kept = NULL;
+    assert_int_equal(wr_bin_refill(bin, &kept, 64, blocks), 64);
+    assert_int_equal(wr_bin_refill(bin, &kept, 1, blocks + 64), 1);
+    for (unsigned i = 1; i < 65; i++) {
+        assert_true(blocks[i - 1] < blocks[i]);
+    }
+    return_blocks(65, blocks);
+    wr_bin_give_up(kept);
+    assert_at_rest(bin);
+}
+
+static void test_refill_without_memory_gives_none_and_changes_nothing(void **state)
+{
+    (void)state;
+    if (SCARCE_SKIPPED) {
+        skip();
+    }
+    wr_bin *bin = bin_of(28672);
+    assert_int_equal(slabs_of(bin), 0);
+    wr_span *kept = NULL;
+    scarce_kernel_refuses(true);
+    uintptr_t held = scarce_claim_all();
+    unsigned taken = wr_bin_refill(bin, &kept, 8, blocks);
+    scarce_release_all(held);
+    scarce_kernel_refuses(false);
+    assert_int_equal(taken, 0);
+    assert_null(kept);
+    assert_int_equal(slabs_of(bin), 0);
+    assert_int_equal(wr_bin_refill(bin, &kept, 8, blocks), 8);
+    return_blocks(8, blocks);
+    wr_bin_give_up(kept);
+    assert_at_rest(bin);
+}
+
+static void test_refill_without_memory_for_descriptors_gives_the_slices_back(void **state)
+{
+    (void)state;
+    if (SCARCE_SKIPPED) {
+        skip();
+    }
+    uintptr_t held = scarce_claim_all();
+    size_t step = WR_GROWTH_MIN_BYTES / WR_SLICE_BYTES;
+    bool zero;
+    uintptr_t fresh = wr_extent_claim(step, &zero); /* slices that never had a descriptor */
+    assert_true(fresh != 0);
+    uintptr_t rest = scarce_claim_all();
+    wr_slice_release_purged(fresh, step);
+    scarce_kernel_refuses(true);
+    scarce_use_up_meta();
+    wr_span *kept = NULL;
+    unsigned taken = wr_bin_refill(bin_of(20480), &kept, 8, blocks);
+    scarce_kernel_refuses(false);
+    assert_int_equal(taken, 0);
+    assert_null(kept);
+    assert_int_equal(slabs_of(bin_of(20480)), 0);
+    assert_true(wr_slice_claim_at(fresh, step, &zero));
+    assert_true(zero);
+    wr_slice_release_purged(fresh, step);
+    scarce_release_all(rest);
+    scarce_release_all(held);
+}
+
+/* ---- return, give up, spare ---- */
+
+static void test_return_sorts_and_serves_slabs_of_several_bins_at_once(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {64, 512, 4096, 48};
+    void *mixed[64];
+    unsigned count = 0;
+    for (unsigned s = 0; s < COUNT_OF(sizes); s++) {
+        for (unsigned i = 0; i < 4; i++) {
+            void *some[4];
+            wr_span *kept = NULL;
+            assert_int_equal(wr_bin_refill(bin_of(sizes[s]), &kept, 4, some), 4);
+            wr_bin_give_up(kept);
+            for (unsigned k = 0; k < 4; k++) {
+                mixed[(count++ * 37) % 64] = some[k];
+            }
+        }
+    }
+    assert_int_equal(count, 64);
+    wr_bin_return(64, mixed, "free");
+    for (unsigned i = 1; i < 64; i++) {
+        assert_true(mixed[i - 1] < mixed[i]);
+    }
+    for (unsigned s = 0; s < COUNT_OF(sizes); s++) {
+        assert_at_rest(bin_of(sizes[s]));
+    }
+}
+
+static void test_return_of_no_blocks_does_nothing(void **state)
+{
+    (void)state;
+    wr_bin_return(0, blocks, "free");
+}
+
+static void test_return_to_a_slab_of_nobody_lists_it(void **state)
+{
+    (void)state;
+    wr_bin *bin = bin_of(4096);
+    wr_span *slab = take_slab(bin, blocks);
+    wr_bin_give_up(slab);
+    assert_false(is_indexed(slab));
+    wr_bin_return(1, &blocks[9], "free");
+    assert_int_equal(flags_of(slab), WR_SLAB_LISTED);
+    assert_true(is_indexed(slab));
+    blocks[9] = blocks[15];
+    return_blocks(15, blocks);
+    assert_at_rest(bin);
+}
+
+static void test_return_of_the_last_block_makes_the_slab_the_spare(void **state)
+{
+    (void)state;
+    wr_bin *bin = bin_of(4096);
+    wr_span *slab = take_slab(bin, blocks);
+    assert_int_equal(wr_load_relaxed(&bin->spares), 0);
+    wr_bin_give_up(slab);
+    return_blocks(16, blocks);
+    assert_int_equal(wr_load_relaxed(&bin->spares), 1);
+    assert_int_equal(slab->is_spare, 1);
+    assert_int_equal(slabs_of(bin), 1);
+    assert_int_equal(flags_of(slab), WR_SLAB_LISTED);
+    assert_true(is_indexed(slab));
+    assert_int_equal(wr_slab_count_racy(slab), 16);
+}
+
+static void test_return_of_a_second_empty_slab_retires_it(void **state)
+{
+    (void)state;
+    wr_bin *bin = bin_of(4096);
+    wr_span *first = take_slab(bin, blocks);
+    wr_bin_give_up(first);
+    wr_span *second = take_slab(bin, blocks + 16);
+    wr_bin_give_up(second);
+    assert_int_equal(slabs_of(bin), 2);
+    return_blocks(32, blocks);
+    assert_int_equal(slabs_of(bin), 1);
+    wr_span *gone = first->is_spare ? second : first;
+    assert_int_equal(wr_span_kind_of(gone), WR_SPAN_FREE);
+    assert_false(is_indexed(gone));
+    assert_int_equal(flags_of(gone), WR_SLAB_OWNED); /* retired */
+    uintptr_t start = gone->start;
+    bool zero;
+    assert_true(wr_slice_claim_at(start, 1, &zero)); /* its slices are in the page heap */
+    assert_int_equal(wr_region_class_of(wr_region_of(start), start), WR_CLASS_NONE);
+    wr_slice_release(start, 1);
+    assert_at_rest(bin);
+}
+
+static void test_give_up_of_an_empty_slab_makes_it_the_spare_or_retires_it(void **state)
+{
+    (void)state;
+    wr_bin *bin = bin_of(8192);
+    wr_span *first = take_slab(bin, blocks);
+    wr_span *second = take_slab(bin, blocks + 8);
+    return_blocks(16, blocks);
+    assert_int_equal(flags_of(first), WR_SLAB_OWNED); /* the owner decides */
+    assert_int_equal(slabs_of(bin), 2);
+    wr_bin_give_up(first);
+    assert_int_equal(first->is_spare, 1);
+    wr_bin_give_up(second);
+    assert_int_equal(wr_span_kind_of(second), WR_SPAN_FREE);
+    assert_at_rest(bin);
+}
+
+static void test_refill_claims_the_spare_and_makes_room_for_another(void **state)
+{
+    (void)state;
+    wr_bin *bin = bin_of(8192);
+    wr_span *slab = take_slab(bin, blocks);
+    wr_bin_give_up(slab);
+    return_blocks(8, blocks);
+    assert_int_equal(slab->is_spare, 1);
+    wr_span *kept = NULL;
+    assert_int_equal(wr_bin_refill(bin, &kept, 3, blocks), 3);
+    assert_ptr_equal(kept, slab);
+    assert_int_equal(slab->is_spare, 0);
+    assert_int_equal(wr_load_relaxed(&bin->spares), 0);
+    return_blocks(3, blocks);
+    wr_bin_give_up(kept);
+    assert_at_rest(bin);
+}
+
+/* ---- staged in one thread ---- */
+
+/* B retires nothing while A's put has no add yet: the count says that a block is out. */
+static void test_late_add_keeps_the_slab_until_it_comes(void **state)
+{
+    (void)state;
+    wr_bin *bin = bin_of(4096);
+    wr_span *slab = take_slab(bin, blocks);
+    wr_bin_give_up(slab);
+    put_block(slab, blocks[0]);    /* A: first half */
+    return_blocks(15, blocks + 1); /* B: all others */
+    assert_int_equal(slab->is_spare, 0);
+    assert_int_equal(wr_span_kind_of(slab), WR_SPAN_SLAB);
+    assert_int_equal(wr_slab_count_racy(slab), 15);
+    void *again[16];
+    wr_span *kept = NULL; /* C claims the slab and gets A's block as well */
+    assert_int_equal(wr_bin_refill(bin, &kept, 16, again), 16);
+    assert_ptr_equal(kept, slab);
+    assert_int_equal(wr_slab_count_racy(slab), -1);
+    wr_bin_give_up(kept);
+    assert_int_equal(flags_of(slab), 0);
+    assert_int_equal(wr_slab_add(slab, 1), WR_SLAB_DUTY_NONE); /* A: second half */
+    return_blocks(16, again);
+    assert_int_equal(slab->is_spare, 1);
+    assert_at_rest(bin);
+}
+
+/* A sets LISTED and stalls before the index bit. B returns the rest: it is told that the slab is
+ * empty and finds no bit to clear. A's second look then retires it. */
+static void test_late_listing_of_an_emptied_slab_is_settled_by_the_lister(void **state)
+{
+    (void)state;
+    wr_bin *bin = bin_of(4096);
+    wr_span *slab = take_slab(bin, blocks);
+    wr_bin_give_up(slab);
+    put_block(slab, blocks[0]);
+    assert_int_equal(wr_slab_add(slab, 1), WR_SLAB_DUTY_LIST); /* A */
+    return_blocks(15, blocks + 1);                             /* B */
+    assert_int_equal(slab->is_spare, 0);
+    assert_int_equal(flags_of(slab), WR_SLAB_LISTED);
+    set_index_bit(slab); /* A goes on */
+    assert_true(wr_slab_is_empty_racy(slab, 16));
+    wr_span *kept = NULL;
+    void *block;
+    assert_int_equal(wr_bin_refill(bin, &kept, 1, &block), 1); /* A's claim, by way of a refill */
+    assert_ptr_equal(kept, slab);
+    wr_bin_return(1, &block, "free");
+    wr_bin_give_up(kept);
+    assert_int_equal(slab->is_spare, 1);
+    assert_at_rest(bin);
+}
+
+/* All putters but the last stall between their add and their CAS: the last lists the slab, sees it
+ * empty and retires it, and the CAS of the others then fails on an owned slab or on a listed one.
+ */
+static void test_late_cas_of_putters_leaves_a_retired_slab_alone(void **state)
+{
+    (void)state;
+    wr_bin *bin = bin_of(4096);
+    wr_span *spare = take_slab(bin, blocks + 16);
+    wr_span *slab = take_slab(bin, blocks);
+    wr_bin_give_up(slab);
+    int64_t seen = 0;
+    for (unsigned i = 0; i < 15; i++) {
+        put_block(slab, blocks[i]);
+        seen = wr_fetch_add_seq_cst(&slab->state, 1 << WR_SLAB_COUNT_SHIFT);
+    }
+    seen += 1 << WR_SLAB_COUNT_SHIFT;
+    return_blocks(16, blocks + 16);
+    wr_bin_give_up(spare);
+    assert_int_equal(spare->is_spare, 1);
+    wr_bin_return(1, &blocks[15], "free");
+    assert_int_equal(wr_span_kind_of(slab), WR_SPAN_FREE);
+    assert_int_equal(flags_of(slab), WR_SLAB_OWNED);
+    assert_false(is_indexed(slab));
+    assert_false(wr_cas_strong_acq_rel(&slab->state, &seen, seen | WR_SLAB_LISTED));
+    assert_at_rest(bin);
+}
+
+/* While the lister stalls, refills do not see the slab: they take other memory. */
+static void test_late_listing_hides_the_slab_from_refills_only_until_it_comes(void **state)
+{
+    (void)state;
+    wr_bin *bin = bin_of(4096);
+    wr_span *slab = take_slab(bin, blocks);
+    wr_bin_give_up(slab);
+    put_block(slab, blocks[0]);
+    assert_int_equal(wr_slab_add(slab, 1), WR_SLAB_DUTY_LIST);
+    wr_span *other = NULL;
+    assert_int_equal(wr_bin_refill(bin, &other, 1, blocks + 16), 1);
+    assert_ptr_not_equal(other, slab);
+    set_index_bit(slab);
+    wr_bin_give_up(other);
+    wr_span *kept = NULL;
+    wr_span *lowest = slab->start < other->start ? slab : other;
+    assert_int_equal(wr_bin_refill(bin, &kept, 1, blocks), 1);
+    assert_ptr_equal(kept, lowest);
+    wr_bin_give_up(kept);
+    return_blocks(17, blocks);
+    assert_at_rest(bin);
+}
+
+/* Two threads are told that one listed slab is empty: one claims it, the other finds no bit. */
+static void test_empty_slab_seen_by_two_is_retired_once(void **state)
+{
+    (void)state;
+    wr_bin *bin = bin_of(4096);
+    wr_span *slab = take_slab(bin, blocks);
+    wr_bin_give_up(slab);
+    return_blocks(15, blocks);
+    put_block(slab, blocks[15]);
+    assert_int_equal(wr_slab_add(slab, 1), WR_SLAB_DUTY_EMPTY); /* A is told, and stalls */
+    wr_span *kept = NULL;
+    void *block;
+    assert_int_equal(wr_bin_refill(bin, &kept, 1, &block), 1); /* B claims */
+    assert_ptr_equal(kept, slab);
+    assert_false(is_indexed(slab)); /* all that A would look for */
+    assert_false(wr_slab_is_empty_racy(slab, 16));
+    wr_bin_return(1, &block, "free");
+    wr_bin_give_up(kept);
+    assert_at_rest(bin);
+}
+
+/* A is told that a slab is empty and stalls; B retires it and another class moves in. The bit of
+ * A's class is clear there, and the new slab is left alone. */
+static void test_empty_slab_reused_for_another_class_is_left_alone_by_a_late_claim(void **state)
+{
+    (void)state;
+    wr_bin *bin = bin_of(4096);
+    wr_span *spare = take_slab(bin, blocks + 16);
+    wr_bin_give_up(spare);
+    wr_span *slab = take_slab(bin, blocks);
+    wr_bin_give_up(slab);
+    return_blocks(16, blocks + 16); /* the spare there is */
+    assert_int_equal(spare->is_spare, 1);
+    uintptr_t start = slab->start;
+    return_blocks(16, blocks); /* retired: A, told so too, still holds the descriptor's address */
+    assert_int_equal(wr_span_kind_of(slab), WR_SPAN_FREE);
+    bool zero;
+    assert_true(wr_slice_claim_at(start, 1, &zero));
+    wr_bin *small = bin_of(8192);
+    wr_span *later = wr_slab_open(start, small->class, small);
+    assert_ptr_equal(later, slab);
+    (void)wr_fetch_add_relaxed(&small->slabs, 1);
+    assert_int_equal(wr_slab_take(later, 1, blocks), 1);
+    wr_bin_give_up(later);
+    assert_true(is_indexed(later));
+    uint64_t bit = (uint64_t)1 << (wr_slice_number(start) % WR_WORD_BITS);
+    unsigned word = wr_slice_number(start) / WR_WORD_BITS;
+    assert_int_equal(wr_load_relaxed(&wr_region_of(start)->listed[word][bin->class]) & bit, 0);
+    assert_int_equal(flags_of(later), WR_SLAB_LISTED);
+    return_blocks(1, blocks);
+    assert_at_rest(small);
+    assert_at_rest(bin);
+}
+
+/* A's CAS of an earlier life succeeds on a later one of another class: A lists that, in the bin
+ * that it reads after winning, and refills of that bin find it. */
+static void test_late_cas_on_a_later_life_lists_it_in_the_later_bin(void **state)
+{
+    (void)state;
+    wr_bin *later_bin = bin_of(8192);
+    wr_span *slab = take_slab(later_bin, blocks);
+    wr_bin_give_up(slab);
+    put_block(slab, blocks[0]); /* B puts and adds, up to its own CAS */
+    int64_t seen = wr_fetch_add_seq_cst(&slab->state, 1 << WR_SLAB_COUNT_SHIFT);
+    seen += 1 << WR_SLAB_COUNT_SHIFT;
+    int64_t late = seen;
+    assert_true(wr_cas_strong_acq_rel(&slab->state, &late, late | WR_SLAB_LISTED));  /* A */
+    assert_false(wr_cas_strong_acq_rel(&slab->state, &seen, seen | WR_SLAB_LISTED)); /* B */
+    assert_ptr_equal(slab->bin, later_bin);
+    set_index_bit(slab); /* A lists */
+    wr_span *kept = NULL;
+    assert_int_equal(wr_bin_refill(later_bin, &kept, 8, blocks), 1);
+    assert_ptr_equal(kept, slab);
+    wr_bin_give_up(kept);
+    return_blocks(8, blocks);
+    assert_at_rest(later_bin);
+}
+
+/* ---- recover ---- */
+
+/* The parts that a dead thread left undone, in a child as fork makes it: an index bit without its
+ * mark, and a spare that was announced but never listed. */
+static void recover_unmarked(void *unused)
+{
+    (void)unused;
+    wr_bin *bin = bin_of(16384);
+    wr_span *slab = NULL;
+    void *block;
+    CHECK(wr_bin_refill(bin, &slab, 1, &block) == 1);
+    wr_bin_give_up(slab);
+    CHECK(is_indexed(slab));
+    wr_summary *words = &wr_region_of(slab->start)->listed_words[bin->class];
+    unsigned word = wr_slice_number(slab->start) / WR_WORD_BITS;
+    (void)wr_fetch_and_seq_cst(&words->mid[word / WR_WORD_BITS],
+                               ~((uint64_t)1 << word % WR_WORD_BITS));
+    wr_span *other = NULL;
+    void *more;
+    CHECK(wr_bin_refill(bin, &other, 1, &more) == 1);
+    CHECK(other != slab); /* not found */
+    wr_bin_recover(wr_heap_default.bins);
+    wr_span *kept = NULL;
+    CHECK(wr_bin_refill(bin, &kept, 1, &more) == 1);
+    CHECK(kept == slab);
+}
+
+static void test_recover_marks_index_words_so_that_refill_finds_them(void **state)
+{
+    (void)state;
+    struct outcome outcome;
+    run_child(recover_unmarked, NULL, &outcome);
+    assert_clean_exit(&outcome);
+}
+
+static void recover_spare(void *unused)
+{
+    (void)unused;
+    wr_bin *bin = bin_of(16384);
+    wr_span *slab = NULL;
+    void *block;
+    CHECK(wr_bin_refill(bin, &slab, 1, &block) == 1);
+    wr_bin_give_up(slab);
+    wr_store_relaxed(&bin->spares, 1);
+    wr_bin_recover(wr_heap_default.bins);
+    wr_bin_return(1, &block, "free");
+    CHECK(slab->is_spare == 1);
+    CHECK(wr_load_relaxed(&bin->spares) == 1);
+}
+
+static void test_recover_forgets_a_spare_that_was_never_listed(void **state)
+{
+    (void)state;
+    struct outcome outcome;
+    run_child(recover_spare, NULL, &outcome);
+    assert_clean_exit(&outcome);
+}
+
+/* ---- misuse ---- */
+
+struct misuse {
+    unsigned count;
+    void *blocks[4];
+};
+
+static void return_in_child(void *argument)
+{
+    struct misuse *misuse = argument;
+    wr_bin_return(misuse->count, misuse->blocks, "free_it");
+}
+
+static void assert_report(struct misuse *misuse, const char *expected)
+{
+    struct outcome outcome;
+    run_child(return_in_child, misuse, &outcome);
+    assert_string_equal(outcome.text, expected);
+    assert_int_equal(outcome.signal, SIGABRT);
+}
+
+static void test_return_of_a_free_block_is_reported_as_double_free(void **state)
+{
+    (void)state;
+    char expected[200];
+    wr_span *slab = take_slab(bin_of(512), blocks);
+    struct misuse misuse = {1, {blocks[70]}};
+    wr_bin_return(1, &misuse.blocks[0], "free");
+    snprintf(expected, sizeof expected,
+             "weir: free_it(): double free: %p, block of 512 bytes at %p\n", blocks[70],
+             blocks[70]);
+    assert_report(&misuse, expected);
+    blocks[70] = blocks[127];
+    return_blocks(127, blocks);
+    wr_bin_give_up(slab);
+}
+
+static void test_return_of_a_block_twice_at_once_is_reported_as_double_free(void **state)
+{
+    (void)state;
+    char expected[200];
+    wr_span *slab = take_slab(bin_of(512), blocks);
+    struct misuse misuse = {4, {blocks[3], blocks[90], blocks[4], blocks[90]}};
+    snprintf(expected, sizeof expected,
+             "weir: free_it(): double free: %p, block of 512 bytes at %p\n", blocks[90],
+             blocks[90]);
+    assert_report(&misuse, expected);
+    return_blocks(128, blocks);
+    wr_bin_give_up(slab);
+}
+
+static void test_return_of_an_address_within_a_block_is_reported_with_the_block(void **state)
+{
+    (void)state;
+    char expected[200];
+    wr_span *slab = take_slab(bin_of(48), blocks);
+    void *inside = (char *)blocks[700] + 17;
+    struct misuse misuse = {2, {blocks[2], inside}};
+    snprintf(expected, sizeof expected,
+             "weir: free_it(): not a block start: %p, block of 48 bytes at %p\n", inside,
+             blocks[700]);
+    assert_report(&misuse, expected);
+    return_blocks(slab->blocks, blocks);
+    wr_bin_give_up(slab);
+}
+
+static void test_return_of_an_address_in_the_tail_is_reported_without_a_block(void **state)
+{
+    (void)state;
+    char expected[200];
+    wr_span *slab = take_slab(bin_of(48), blocks);
+    for (size_t offset = 0; offset < 16; offset += 8) {
+        void *tail = (char *)blocks[1364] + 48 + offset;
+        struct misuse misuse = {1, {tail}};
+        snprintf(expected, sizeof expected,
+                 "weir: free_it(): not a block start: %p is behind the last block of its slab\n",
+                 tail);
+        assert_report(&misuse, expected);
+    }
+    return_blocks(slab->blocks, blocks);
+    wr_bin_give_up(slab);
+}
+
+static void test_return_of_an_address_in_no_slab_is_reported_as_foreign(void **state)
+{
+    (void)state;
+    char expected[200];
+    struct misuse misuse = {1, {&misuse}};
+    snprintf(expected, sizeof expected, "weir: free_it(): foreign pointer: %p is in no slab\n",
+             (void *)&misuse);
+    assert_report(&misuse, expected);
+}
+
+/* ---- sequential model ---- */
+
+enum { MODEL_HELD = 600, MODEL_KEPT = 3 };
+
+static const size_t model_sizes[] = {1024, 4096, 8192, 512};
+
+struct model_bin {
+    void *held[MODEL_HELD]; /* blocks that are out */
+    unsigned count;
+    wr_span *kept[MODEL_KEPT]; /* slabs owned by as many imagined threads */
+};
+
+static struct model_bin models[COUNT_OF(model_sizes)];
+
+/* Slabs that must exist: those with a block out or an owner. */
+static unsigned model_slabs(const struct model_bin *model)
+{
+    wr_span *seen[MODEL_HELD + MODEL_KEPT];
+    unsigned count = 0;
+    for (unsigned i = 0; i < model->count + MODEL_KEPT; i++) {
+        wr_span *slab = i < model->count ? slab_of(model->held[i]) : model->kept[i - model->count];
+        unsigned at = 0;
+        while (at < count && seen[at] != slab) {
+            at++;
+        }
+        if (slab != NULL && at == count) {
+            seen[count++] = slab;
+        }
+    }
+    return count;
+}
+
+static void model_refill(struct model_bin *model, wr_bin *bin, uint64_t *random)
+{
+    wr_span **kept = &model->kept[random_next(random) % MODEL_KEPT];
+    unsigned most = (unsigned)(random_next(random) % WR_BATCH_BLOCKS) + 1;
+    if (model->count + most > MODEL_HELD) {
+        return;
+    }
+    void **out = model->held + model->count;
+    unsigned got = wr_bin_refill(bin, kept, most, out);
+    assert_in_range(got, 1, most);
+    for (unsigned i = 0; i < got; i++) {
+        assert_ptr_equal(slab_of(out[i]), *kept);
+        assert_true(i == 0 || out[i - 1] < out[i]);
+        for (unsigned k = 0; k < model->count; k++) {
+            assert_ptr_not_equal(out[i], model->held[k]);
+        }
+    }
+    assert_int_equal(flags_of(*kept), WR_SLAB_OWNED);
+    model->count += got;
+}
+
+static void model_return(struct model_bin *model, uint64_t *random)
+{
+    void *batch[WR_BATCH_BLOCKS];
+    unsigned n = 0;
+    unsigned most = (unsigned)(random_next(random) % WR_BATCH_BLOCKS) + 1;
+    while (n < most && model->count > 0) {
+        unsigned at = (unsigned)(random_next(random) % model->count);
+        batch[n++] = model->held[at];
+        model->held[at] = model->held[--model->count];
+    }
+    wr_bin_return(n, batch, "free");
+}
+
+static void model_give_up(struct model_bin *model, uint64_t *random)
+{
+    wr_span **kept = &model->kept[random_next(random) % MODEL_KEPT];
+    if (*kept != NULL) {
+        wr_bin_give_up(*kept);
+        *kept = NULL;
+    }
+}
+
+static void test_bin_random_steps_match_the_model(void **state)
+{
+    (void)state;
+    uint64_t random = test_seed();
+    for (unsigned step = 0; step < TEST_SCALE(60000, 8000); step++) {
+        unsigned m = (unsigned)(random_next(&random) % COUNT_OF(model_sizes));
+        wr_bin *bin = bin_of(model_sizes[m]);
+        uint64_t kind = random_next(&random) % 8;
+        bool shrinking = step / 500 % 2 == 1;
+        if (kind < (shrinking ? 2u : 4u)) {
+            model_refill(&models[m], bin, &random);
+        } else if (kind < 7) {
+            model_return(&models[m], &random);
+        } else {
+            model_give_up(&models[m], &random);
+        }
+        assert_int_equal(slabs_of(bin), model_slabs(&models[m]) + wr_load_relaxed(&bin->spares));
+    }
+    for (unsigned m = 0; m < COUNT_OF(model_sizes); m++) {
+        for (unsigned i = 0; i < MODEL_KEPT; i++) {
+            if (models[m].kept[i] != NULL) {
+                wr_bin_give_up(models[m].kept[i]);
+            }
+        }
+        return_blocks(models[m].count, models[m].held);
+        assert_at_rest(bin_of(model_sizes[m]));
+    }
+}
+
+/* ---- threads ---- */
+
+enum {
+    HELD_MAX = 256,
+    MAIL_SLOTS = 64,
+    BATCH_MAX = 16,
+    ROUNDS = TEST_SCALE(40000, 6000),
+};
+
+/* Classes of few blocks, so that slabs empty all the time and their slices change class. */
+static const size_t thread_sizes[] = {4096, 8192, 1024, 7168};
+
+/* Blocks on their way to another thread, which returns them: whose slab it is matters to none. */
+static _Atomic(void *) mail[MAIL_SLOTS];
+
+static void return_one_by_mail(void *block, uint64_t *random)
+{
+    _Atomic(void *) *slot = &mail[random_next(random) % MAIL_SLOTS];
+    void *other = wr_exchange_acq_rel(slot, block);
+    if (other != NULL) {
+        wr_bin_return(1, &other, "free");
+    }
+}
+
+/* Refills, returns and sends by mail in random portions. `enter` sees each block that comes from a
+ * bin, `leave` each before it goes. */
+static void use_bins(unsigned number, uint64_t *random, void (*enter)(unsigned, void *),
+                     void (*leave)(unsigned, void *))
+{
+    void *held[HELD_MAX];
+    unsigned count = 0;
+    wr_span *kept[COUNT_OF(thread_sizes)] = {NULL};
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        unsigned s = (unsigned)(random_next(random) % COUNT_OF(thread_sizes));
+        unsigned n = (unsigned)(random_next(random) % BATCH_MAX) + 1;
+        uint64_t kind = random_next(random) % 8;
+        if (kind < 4 && count + n <= HELD_MAX) {
+            unsigned got = wr_bin_refill(bin_of(thread_sizes[s]), &kept[s], n, held + count);
+            CHECK(got >= 1 && got <= n);
+            for (unsigned i = 0; i < got; i++) {
+                enter(number, held[count + i]);
+            }
+            count += got;
+        } else if (kind < 6) {
+            n = n < count && random_next(random) % 8 != 0 ? n : count;
+            n = n < WR_BATCH_BLOCKS ? n : WR_BATCH_BLOCKS;
+            for (unsigned i = 0; i < n; i++) {
+                leave(number, held[count - n + i]);
+            }
+            wr_bin_return(n, held + count - n, "free");
+            count -= n;
+        } else if (kind == 6 && count > 0) {
+            leave(number, held[--count]);
+            return_one_by_mail(held[count], random);
+        } else if (kept[s] != NULL) {
+            wr_bin_give_up(kept[s]);
+            kept[s] = NULL;
+        }
+    }
+    for (unsigned i = 0; i < count; i++) {
+        leave(number, held[i]);
+        wr_bin_return(1, &held[i], "free");
+    }
+    for (unsigned s = 0; s < COUNT_OF(thread_sizes); s++) {
+        if (kept[s] != NULL) {
+            wr_bin_give_up(kept[s]);
+        }
+    }
+}
+
+static void run_bins(crew_body *body)
+{
+    crew_run(THREADS, test_seed(), body);
+    for (unsigned i = 0; i < MAIL_SLOTS; i++) {
+        void *block = wr_exchange_acq_rel(&mail[i], NULL);
+        if (block != NULL) {
+            wr_bin_return(1, &block, "free");
+        }
+    }
+    for (unsigned s = 0; s < COUNT_OF(thread_sizes); s++) {
+        assert_at_rest(bin_of(thread_sizes[s]));
+    }
+}
+
+/* A word per 1 KiB of the region, outside the blocks: who holds the block that begins there. */
+static _Atomic uint32_t *owners;
+static uintptr_t owners_base;
+
+static int set_up_owners(void **state)
+{
+    (void)state;
+    void *block;
+    wr_span *kept = NULL;
+    if (wr_bin_refill(bin_of(4096), &kept, 1, &block) != 1) {
+        return -1;
+    }
+    owners_base = wr_region_of((uintptr_t)block)->base;
+    wr_bin_return(1, &block, "free");
+    wr_bin_give_up(kept);
+    owners = wr_vm_map(WR_REGION_BYTES / KIB * sizeof *owners, WR_SLICE_BYTES);
+    return owners == NULL ? -1 : 0;
+}
+
+static _Atomic uint32_t *owner_of(const void *block)
+{
+    /* The page heap may reach into other regions: they share the words of this one by offset, which
+     * two blocks would have to do at once to disturb each other. */
+    return &owners[((uintptr_t)block - owners_base) % WR_REGION_BYTES / KIB];
+}
+
+static void enter_once(unsigned number, void *block)
+{
+    CHECK(wr_fetch_add_relaxed(owner_of(block), number + 1) == 0);
+}
+
+static void leave_once(unsigned number, void *block)
+{
+    CHECK(wr_fetch_sub_relaxed(owner_of(block), number + 1) == number + 1);
+}
+
+static void use_once(unsigned number, uint64_t *random)
+{
+    use_bins(number, random, enter_once, leave_once);
+}
+
+static void test_bin_under_threads_gives_each_block_to_one_holder(void **state)
+{
+    (void)state;
+    run_bins(use_once);
+}
+
+static void enter_plainly(unsigned number, void *block)
+{
+    pattern_fill(block, 1024, number);
+}
+
+static void leave_plainly(unsigned number, void *block)
+{
+    CHECK(pattern_holds(block, 1024, number));
+    memset(block, 0x5a, 1024);
+}
+
+static void use_plainly(unsigned number, uint64_t *random)
+{
+    use_bins(number, random, enter_plainly, leave_plainly);
+}
+
+static void test_bin_torture_with_plain_writes_has_no_race(void **state)
+{
+    (void)state;
+    run_bins(use_plainly);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_refill_of_an_empty_bin_opens_a_slab_and_owns_it),
+        cmocka_unit_test(test_refill_takes_from_the_kept_slab_first),
+        cmocka_unit_test(test_refill_gives_no_more_than_one_slab_has),
+        cmocka_unit_test(test_refill_gives_up_a_kept_slab_without_free_blocks),
+        cmocka_unit_test(test_refill_claims_the_lowest_listed_slab),
+        cmocka_unit_test(test_refill_of_64_and_of_1_gives_so_many),
+        cmocka_unit_test(test_refill_without_memory_gives_none_and_changes_nothing),
+        cmocka_unit_test(test_refill_without_memory_for_descriptors_gives_the_slices_back),
+        cmocka_unit_test(test_return_sorts_and_serves_slabs_of_several_bins_at_once),
+        cmocka_unit_test(test_return_of_no_blocks_does_nothing),
+        cmocka_unit_test(test_return_to_a_slab_of_nobody_lists_it),
+        cmocka_unit_test(test_return_of_the_last_block_makes_the_slab_the_spare),
+        cmocka_unit_test(test_return_of_a_second_empty_slab_retires_it),
+        cmocka_unit_test(test_give_up_of_an_empty_slab_makes_it_the_spare_or_retires_it),
+        cmocka_unit_test(test_refill_claims_the_spare_and_makes_room_for_another),
+        cmocka_unit_test(test_late_add_keeps_the_slab_until_it_comes),
+        cmocka_unit_test(test_late_listing_of_an_emptied_slab_is_settled_by_the_lister),
+        cmocka_unit_test(test_late_cas_of_putters_leaves_a_retired_slab_alone),
+        cmocka_unit_test(test_late_listing_hides_the_slab_from_refills_only_until_it_comes),
+        cmocka_unit_test(test_empty_slab_seen_by_two_is_retired_once),
+        cmocka_unit_test(test_empty_slab_reused_for_another_class_is_left_alone_by_a_late_claim),
+        cmocka_unit_test(test_late_cas_on_a_later_life_lists_it_in_the_later_bin),
+        cmocka_unit_test(test_recover_marks_index_words_so_that_refill_finds_them),
+        cmocka_unit_test(test_recover_forgets_a_spare_that_was_never_listed),
+        cmocka_unit_test(test_return_of_a_free_block_is_reported_as_double_free),
+        cmocka_unit_test(test_return_of_a_block_twice_at_once_is_reported_as_double_free),
+        cmocka_unit_test(test_return_of_an_address_within_a_block_is_reported_with_the_block),
+        cmocka_unit_test(test_return_of_an_address_in_the_tail_is_reported_without_a_block),
+        cmocka_unit_test(test_return_of_an_address_in_no_slab_is_reported_as_foreign),
+        cmocka_unit_test(test_bin_random_steps_match_the_model),
+        cmocka_unit_test(test_bin_under_threads_gives_each_block_to_one_holder),
+        cmocka_unit_test(test_bin_torture_with_plain_writes_has_no_race),
+    };
+    return cmocka_run_group_tests_name("bin", tests, set_up_owners, NULL);
+}

@@ -1,0 +1,270 @@
+/* Parked caches: who adopts which, and that each has one owner at a time. */
+#include "cache/park.h"
+
+#include "crew.h"
+#include "heap/heap.h"
+#include "support.h"
+
+#define THREADS 4
+
+/* More than two words of the bitmap. */
+#define CACHES 150
+
+static wr_cache *made[CACHES];
+
+static int create_all(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < CACHES; i++) {
+        made[i] = wr_cache_create(wr_heap_default.bins);
+        if (made[i] == NULL || made[i]->id != i) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static void adopt_all(void)
+{
+    while (wr_park_adopt() != NULL) {
+    }
+}
+
+/* A block into the cache, as free does, and out of it. */
+static void give(wr_cache *cache, unsigned class, void *block)
+{
+    wr_cache_bin *bin = &cache->bins[class];
+    wr_cache_entry *top = wr_load_relaxed(&bin->top);
+    CHECK(top < bin->end);
+    wr_store_relaxed(top, block);
+    wr_store_relaxed(&bin->top, top + 1);
+}
+
+static void *get(wr_cache *cache, unsigned class)
+{
+    wr_cache_bin *bin = &cache->bins[class];
+    wr_cache_entry *top = wr_load_relaxed(&bin->top);
+    if (top == wr_load_relaxed(&bin->base)) {
+        void *block = wr_cache_refill(cache, class);
+        CHECK(block != NULL);
+        return block;
+    }
+    wr_store_relaxed(&bin->top, top - 1);
+    return wr_load_relaxed(top - 1);
+}
+
+static void test_adopt_without_parked_caches_gives_none(void **state)
+{
+    (void)state;
+    assert_null(wr_park_adopt());
+    assert_null(wr_park_adopt());
+}
+
+static void test_push_makes_a_cache_adoptable_once(void **state)
+{
+    (void)state;
+    wr_park_push(made[7]);
+    assert_true(wr_park_has_racy(made[7]));
+    assert_false(wr_park_has_racy(made[6]));
+    assert_false(wr_park_has_racy(made[8]));
+    assert_ptr_equal(wr_park_adopt(), made[7]);
+    assert_false(wr_park_has_racy(made[7]));
+    assert_null(wr_park_adopt());
+}
+
+static void test_adopt_takes_the_lowest_number_first(void **state)
+{
+    (void)state;
+    static const unsigned numbers[] = {149, 3, 64, 127, 63, 0, 128};
+    static const unsigned expected[] = {0, 3, 63, 64, 127, 128, 149};
+    for (unsigned i = 0; i < COUNT_OF(numbers); i++) {
+        wr_park_push(made[numbers[i]]);
+    }
+    for (unsigned i = 0; i < COUNT_OF(expected); i++) {
+        assert_ptr_equal(wr_park_adopt(), made[expected[i]]);
+    }
+    assert_null(wr_park_adopt());
+}
+
+static void test_push_keeps_the_blocks_and_gives_up_the_slabs(void **state)
+{
+    (void)state;
+    unsigned class = wr_size_class_of(64);
+    wr_cache *cache = made[20];
+    void *blocks[60];
+    for (unsigned i = 0; i < 60; i++) {
+        blocks[i] = get(cache, class);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        give(cache, class, blocks[i]);
+    }
+    wr_span *slab = cache->bins[class].slab;
+    assert_non_null(slab);
+    wr_park_push(cache);
+    assert_null(cache->bins[class].slab);
+    assert_int_equal(wr_load_relaxed(&slab->state) & WR_SLAB_OWNED, 0);
+    assert_ptr_equal(wr_park_adopt(), cache);
+    assert_ptr_equal(get(cache, class), blocks[3]); /* still warm */
+    blocks[0] = blocks[3];
+    wr_bin_return(1, blocks, "free");
+    wr_bin_return(56, blocks + 4, "free");
+    wr_cache_drain(cache);
+    assert_true(wr_load_relaxed(&wr_heap_default.bins[class].slabs) <= 1);
+}
+
+static void test_recover_leaves_exactly_the_parked_caches_adoptable(void **state)
+{
+    (void)state;
+    wr_park_push(made[100]);
+    wr_park_push(made[5]);
+    wr_park_recover();
+    assert_ptr_equal(wr_park_adopt(), made[5]);
+    assert_ptr_equal(wr_park_adopt(), made[100]);
+    wr_park_recover();
+    assert_null(wr_park_adopt());
+}
+
+static void test_park_random_steps_match_the_model(void **state)
+{
+    (void)state;
+    uint64_t random = test_seed();
+    bool is_parked[CACHES] = {false};
+    for (unsigned step = 0; step < TEST_SCALE(500000, 100000); step++) {
+        unsigned number = (unsigned)(random_next(&random) % CACHES);
+        bool filling = step / 300 % 2 == 0;
+        if (random_next(&random) % 8 < (filling ? 6u : 2u)) {
+            if (!is_parked[number]) {
+                wr_park_push(made[number]);
+                is_parked[number] = true;
+            }
+        } else {
+            unsigned lowest = 0;
+            while (lowest < CACHES && !is_parked[lowest]) {
+                lowest++;
+            }
+            assert_ptr_equal(wr_park_adopt(), lowest < CACHES ? made[lowest] : NULL);
+            if (lowest < CACHES) {
+                is_parked[lowest] = false;
+            }
+        }
+        assert_int_equal(wr_park_has_racy(made[number]), is_parked[number]);
+    }
+    adopt_all();
+}
+
+/* ---- threads ---- */
+
+enum { MINE_MAX = 40, ROUNDS = TEST_SCALE(200000, 20000) };
+
+/* Adopts and parks in random order; `enter` and `leave` see each cache come and go. */
+static void use_park(unsigned number, uint64_t *random, void (*enter)(unsigned, wr_cache *),
+                     void (*leave)(unsigned, wr_cache *))
+{
+    wr_cache *mine[MINE_MAX];
+    unsigned count = 0;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        if (count < MINE_MAX && random_next(random) % 2 == 0) {
+            wr_cache *cache = wr_park_adopt();
+            if (cache != NULL) {
+                enter(number, cache);
+                mine[count++] = cache;
+            }
+        } else if (count > 0) {
+            unsigned at = (unsigned)(random_next(random) % count);
+            wr_cache *cache = mine[at];
+            mine[at] = mine[--count];
+            leave(number, cache);
+            wr_park_push(cache);
+        }
+    }
+    while (count > 0) {
+        leave(number, mine[--count]);
+        wr_park_push(mine[count]);
+    }
+}
+
+/* Few caches, so that adopters meet; every one of them is parked in the end. */
+static void run_park(crew_body *body)
+{
+    enum { SHARED = 80 };
+    for (unsigned i = 40; i < 40 + SHARED; i++) {
+        wr_park_push(made[i]);
+    }
+    crew_run(THREADS, test_seed(), body);
+    for (unsigned i = 40; i < 40 + SHARED; i++) {
+        assert_ptr_equal(wr_park_adopt(), made[i]);
+    }
+    assert_null(wr_park_adopt());
+}
+
+static _Atomic unsigned owners[CACHES]; /* relaxed: only the park orders anything */
+
+static void enter_once(unsigned number, wr_cache *cache)
+{
+    CHECK(wr_fetch_add_relaxed(&owners[cache->id], number + 1) == 0);
+}
+
+static void leave_once(unsigned number, wr_cache *cache)
+{
+    CHECK(wr_fetch_sub_relaxed(&owners[cache->id], number + 1) == number + 1);
+}
+
+static void use_once(unsigned number, uint64_t *random)
+{
+    use_park(number, random, enter_once, leave_once);
+}
+
+static void test_park_under_threads_gives_each_cache_to_one_owner(void **state)
+{
+    (void)state;
+    run_park(use_once);
+}
+
+/* What owners leave in a cache is plain: the blocks' bytes, and the cache's own fields. */
+static void enter_plainly(unsigned number, wr_cache *cache)
+{
+    unsigned class = wr_size_class_of(64);
+    void *block = get(cache, class);
+    pattern_fill(block, 64, number);
+    cache->heat[class] = 1; /* stays cold: no slab is kept, no capacity grows */
+    give(cache, class, block);
+}
+
+static void leave_plainly(unsigned number, wr_cache *cache)
+{
+    unsigned class = wr_size_class_of(64);
+    void *block = get(cache, class);
+    CHECK(pattern_holds(block, 64, number));
+    give(cache, class, block);
+    wr_cache_assert_valid(cache);
+}
+
+static void use_plainly(unsigned number, uint64_t *random)
+{
+    use_park(number, random, enter_plainly, leave_plainly);
+}
+
+static void test_park_torture_with_plain_writes_has_no_race(void **state)
+{
+    (void)state;
+    run_park(use_plainly);
+    for (unsigned i = 0; i < CACHES; i++) {
+        wr_cache_drain(made[i]);
+    }
+    assert_true(wr_load_relaxed(&wr_heap_default.bins[wr_size_class_of(64)].slabs) <= 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_adopt_without_parked_caches_gives_none),
+        cmocka_unit_test(test_push_makes_a_cache_adoptable_once),
+        cmocka_unit_test(test_adopt_takes_the_lowest_number_first),
+        cmocka_unit_test(test_push_keeps_the_blocks_and_gives_up_the_slabs),
+        cmocka_unit_test(test_recover_leaves_exactly_the_parked_caches_adoptable),
+        cmocka_unit_test(test_park_random_steps_match_the_model),
+        cmocka_unit_test(test_park_under_threads_gives_each_cache_to_one_owner),
+        cmocka_unit_test(test_park_torture_with_plain_writes_has_no_race),
+    };
+    return cmocka_run_group_tests_name("park", tests, create_all, NULL);
+}

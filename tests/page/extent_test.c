@@ -1,0 +1,740 @@
+/* Growth of the page heap: by how much, from where, once for all who ask at the same time, and
+ * whole again in the child of a fork.
+ *
+ * This program's own sbrk stands between weir and libc's, so that a case can refuse, move the break
+ * as another part of the program might, give addresses without memory, or hold a growth up. */
+#include "page_support.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/options.h"
+#include "page/extent.h"
+#include "page/purge.h"
+
+#define WINDOW(number) ((uintptr_t)(number) << WR_REGION_SHIFT)
+#define FAKE           0x3000u /* windows where nothing is mapped */
+#define DEADLOCK_SECS  30
+#define MIB_SLICES     (WR_GROWTH_MIN_BYTES / WR_SLICE_BYTES)
+#define CAP_SLICES     (WR_GROWTH_MAX_BYTES / WR_SLICE_BYTES)
+
+#define MODEL_STEPS   TEST_SCALE(6000, 1500)
+#define STORM_STEPS   TEST_SCALE(4000, 1000) /* of a thread */
+#define GROWTH_ROUNDS TEST_SCALE(60, 30)
+#define FORKS         TEST_SCALE(60, 15)
+
+extern void *__sbrk(intptr_t increment); /* libc's */
+
+/* What the next calls of sbrk that move the break do. */
+static _Atomic size_t refuse_above = SIZE_MAX; /* bytes */
+static _Atomic size_t disturbances;            /* calls before which the break moves on */
+static _Atomic uintptr_t fake_break;           /* 0: libc's */
+static _Atomic useconds_t delay_us;
+static _Atomic size_t growths; /* calls that moved the break for weir */
+
+/* The one thread that a case holds up inside sbrk. */
+static _Thread_local bool is_held_up;
+static _Atomic bool is_inside;
+static _Atomic bool may_leave;
+
+void *sbrk(intptr_t increment)
+{
+    uintptr_t fake = wr_load_seq_cst(&fake_break);
+    if (increment == 0) {
+        return fake != 0 ? (void *)fake : __sbrk(0);
+    }
+    if ((size_t)increment > wr_load_seq_cst(&refuse_above)) {
+        errno = ENOMEM;
+        return (void *)-1;
+    }
+    if (fake != 0) {
+        wr_store_seq_cst(&fake_break, fake + (uintptr_t)increment);
+        return (void *)fake;
+    }
+    if (is_held_up) {
+        wr_store_seq_cst(&is_inside, true);
+        while (!wr_load_seq_cst(&may_leave)) {
+            usleep(100);
+        }
+    }
+    if (wr_load_seq_cst(&disturbances) > 0) {
+        (void)wr_fetch_sub_seq_cst(&disturbances, 1);
+        CHECK(__sbrk(100000) != (void *)-1);
+    }
+    usleep(wr_load_seq_cst(&delay_us));
+    (void)wr_fetch_add_seq_cst(&growths, 1);
+    return __sbrk(increment);
+}
+
+static uintptr_t first_break;
+static uint64_t seed;
+
+static bool is_below_the_break(uintptr_t address)
+{
+    return address >= first_break && address < (uintptr_t)__sbrk(0);
+}
+
+/* Cases count what a growth brings: the border of a region in the middle of it would add a second
+ * range, so the data segment begins well away from one. */
+static int leave_region_border(void **state)
+{
+    (void)state;
+    first_break = (uintptr_t)__sbrk(0);
+    uintptr_t border = wr_align_up(first_break, WR_REGION_BYTES);
+    if (border - first_break < 1024 * MIB) {
+        assert_ptr_not_equal(__sbrk((intptr_t)(border - first_break)), (void *)-1);
+    }
+    return 0;
+}
+
+/* So that the next claim has to grow. */
+static void drain(void)
+{
+    bool zero;
+    while (wr_slice_claim(1, &zero) != 0) {
+    }
+}
+
+static bool grow(size_t slices)
+{
+    return wr_extent_grow(slices, wr_extent_generation());
+}
+
+/* Slices that the next growth brings if the kernel agrees. */
+static size_t expected_step(size_t slices)
+{
+    size_t step = wr_slice_total_count() / 8;
+    step = step < MIB_SLICES ? MIB_SLICES : step > CAP_SLICES ? CAP_SLICES : step;
+    return step < slices ? slices : step;
+}
+
+static void in_child(void (*body)(void *))
+{
+    static struct outcome outcome;
+    run_child(body, NULL, &outcome);
+    assert_clean_exit(&outcome);
+}
+
+static void test_grow_brings_consecutive_zero_slices(void **state)
+{
+    (void)state;
+    static const size_t counts[] = {1, 2, 16, 17, 100, 700};
+    for (size_t i = 0; i < COUNT_OF(counts); i++) {
+        drain();
+        size_t generation = wr_extent_generation();
+        size_t step = expected_step(counts[i]);
+        size_t total = wr_slice_total_count();
+        assert_true(wr_extent_grow(counts[i], generation));
+        assert_int_equal(wr_extent_generation(), generation + 1);
+        assert_int_equal(wr_slice_total_count(), total + step);
+        bool zero = false;
+        uintptr_t start = wr_slice_claim(counts[i], &zero);
+        assert_int_not_equal(start, 0);
+        assert_true(zero);
+        assert_true(all_zero((void *)start, counts[i] * WR_SLICE_BYTES));
+        pattern_fill((void *)start, counts[i] * WR_SLICE_BYTES, i);
+        assert_true(pattern_holds((void *)start, counts[i] * WR_SLICE_BYTES, i));
+        wr_slice_release(start, counts[i]);
+    }
+    (void)wr_purge_slices(0);
+}
+
+static void test_grow_since_the_generation_asks_nobody(void **state)
+{
+    (void)state;
+    size_t generation = wr_extent_generation();
+    assert_true(wr_extent_grow(1, generation));
+    size_t total = wr_slice_total_count();
+    size_t mapped = wr_vm_mapped_bytes();
+    assert_true(wr_extent_grow(1, generation));
+    assert_true(wr_extent_grow(100000, generation));
+    assert_int_equal(wr_extent_generation(), generation + 1);
+    assert_int_equal(wr_slice_total_count(), total);
+    assert_int_equal(wr_vm_mapped_bytes(), mapped);
+}
+
+static void check_steps(void *unused)
+{
+    (void)unused;
+    wr_store_seq_cst(&refuse_above, 0); /* mappings cost nothing until they are used */
+    CHECK(wr_slice_total_count() < 8 * CAP_SLICES);
+    bool seen_between = false;
+    while (wr_slice_total_count() < 9 * CAP_SLICES) {
+        size_t total = wr_slice_total_count();
+        size_t step = expected_step(1);
+        CHECK(grow(1));
+        CHECK(wr_slice_total_count() == total + step);
+        seen_between = seen_between || (step > MIB_SLICES && step < CAP_SLICES);
+    }
+    CHECK(seen_between);
+    CHECK(expected_step(1) == CAP_SLICES);
+    size_t total = wr_slice_total_count();
+    CHECK(grow(CAP_SLICES + 1));
+    /* Twice, if the first mapping has the border of a region in its middle. */
+    size_t more = wr_slice_total_count() - total;
+    CHECK(more == CAP_SLICES + 1 || more == 2 * (CAP_SLICES + 1));
+}
+
+static void test_grow_step_is_an_eighth_within_limits(void **state)
+{
+    (void)state;
+    in_child(check_steps);
+}
+
+static void check_sources(void *unused)
+{
+    (void)unused;
+    drain();
+    bool zero;
+    CHECK(is_below_the_break(wr_extent_claim(20, &zero)));
+    drain();
+    wr_store_seq_cst(&refuse_above, 0);
+    uintptr_t mapped = wr_extent_claim(20, &zero);
+    CHECK(mapped != 0 && !is_below_the_break(mapped));
+    drain();
+    wr_store_seq_cst(&refuse_above, SIZE_MAX);
+    CHECK(is_below_the_break(wr_extent_claim(20, &zero)));
+    drain();
+    char option[] = "WEIR_BRK=0";
+    char *environment[] = {option, NULL};
+    wr_options_parse(environment);
+    size_t before = wr_load_seq_cst(&growths);
+    mapped = wr_extent_claim(20, &zero);
+    CHECK(mapped != 0 && !is_below_the_break(mapped));
+    CHECK(wr_load_seq_cst(&growths) == before);
+}
+
+static void test_grow_takes_the_data_segment_first_unless_refused_or_off(void **state)
+{
+    (void)state;
+    in_child(check_sources);
+}
+
+static void test_grow_step_refused_brings_what_is_needed(void **state)
+{
+    (void)state;
+    size_t total = wr_slice_total_count();
+    assert_true(expected_step(3) > 4);
+    /* Three slices, and the gap up to the first. */
+    wr_store_seq_cst(&refuse_above, 4 * WR_SLICE_BYTES);
+    assert_true(grow(3));
+    wr_store_seq_cst(&refuse_above, SIZE_MAX);
+    assert_int_equal(wr_slice_total_count(), total + 3);
+}
+
+static void test_grow_break_moved_meanwhile_keeps_both_ranges(void **state)
+{
+    (void)state;
+    size_t available = page_heap_at_rest().available;
+    size_t total = wr_slice_total_count();
+    wr_store_seq_cst(&disturbances, 1);
+    /* More than the step: the shorter first range cannot hold it. */
+    size_t slices = expected_step(1) + 100;
+    assert_true(grow(slices));
+    assert_int_equal(wr_load_seq_cst(&disturbances), 0);
+    size_t more = wr_slice_total_count() - total;
+    assert_in_range(more, 2 * slices - 3, 2 * slices - 1);
+    assert_int_equal(page_heap_at_rest().available, available + more);
+    bool zero;
+    uintptr_t start = wr_slice_claim(slices, &zero);
+    assert_int_not_equal(start, 0);
+    assert_true(!zero || all_zero((void *)start, slices * WR_SLICE_BYTES));
+    wr_slice_release(start, slices);
+}
+
+static void check_border(void *unused)
+{
+    (void)unused;
+    bool zero = false;
+    drain();
+    uintptr_t start = WINDOW(FAKE) - 50 * WR_SLICE_BYTES;
+    wr_store_seq_cst(&fake_break, start);
+    size_t slices = expected_step(1) + 100;
+    CHECK(grow(slices));
+    /* The first range has the run on neither side of the border, the second follows it. */
+    CHECK(wr_load_seq_cst(&fake_break) == start + 2 * slices * WR_SLICE_BYTES);
+    CHECK(wr_region_of(start) != NULL && wr_region_of(WINDOW(FAKE)) != NULL);
+    CHECK(wr_slice_claim(slices, &zero) == WINDOW(FAKE) && zero);
+    CHECK(wr_slice_claim_at(start, 50, &zero) && zero);
+    CHECK(page_heap_at_rest().available == slices - 50);
+}
+
+static void test_grow_range_across_a_region_border_brings_a_run_on_one_side(void **state)
+{
+    (void)state;
+    in_child(check_border);
+}
+
+static void check_border_first_side(void *unused)
+{
+    (void)unused;
+    drain();
+    size_t slices = expected_step(1) + 100;
+    uintptr_t start = WINDOW(FAKE) - (slices - 1) * WR_SLICE_BYTES;
+    wr_store_seq_cst(&fake_break, start);
+    CHECK(grow(slices - 1));
+    CHECK(wr_load_seq_cst(&fake_break) == start + (slices - 1) * WR_SLICE_BYTES);
+    bool zero = false;
+    CHECK(wr_slice_claim(slices - 1, &zero) == start && zero);
+}
+
+static void test_grow_range_up_to_a_region_border_is_enough(void **state)
+{
+    (void)state;
+    in_child(check_border_first_side);
+}
+
+static void check_without_region(void *unused)
+{
+    (void)unused;
+    drain();
+    wr_store_seq_cst(&fake_break, WINDOW(FAKE));
+    size_t generation = wr_extent_generation();
+    size_t total = wr_slice_total_count();
+    bool zero;
+    starve();
+    bool grown = grow(1);
+    uintptr_t claimed = wr_slice_claim(1, &zero);
+    feed();
+    CHECK(!grown && claimed == 0);
+    CHECK(wr_region_of(WINDOW(FAKE)) == NULL);
+    CHECK(wr_extent_generation() == generation);
+    CHECK(wr_slice_total_count() == total);
+    CHECK(grow(1));
+}
+
+static void test_grow_region_refused_leaves_the_range_alone(void **state)
+{
+    (void)state;
+    in_child(check_without_region);
+}
+
+static void check_starved(void *unused)
+{
+    (void)unused;
+    drain();
+    size_t generation = wr_extent_generation();
+    size_t total = wr_slice_total_count();
+    size_t mapped = wr_vm_mapped_bytes();
+    bool zero;
+    starve();
+    errno = ERRNO_UNUSED;
+    bool grown = grow(1);
+    uintptr_t claimed = wr_extent_claim(100, &zero);
+    int error = errno;
+    feed();
+    CHECK(!grown && claimed == 0);
+    CHECK(error == ERRNO_UNUSED);
+    CHECK(wr_extent_generation() == generation);
+    CHECK(wr_slice_total_count() == total);
+    CHECK(wr_vm_mapped_bytes() == mapped);
+    CHECK(page_heap_at_rest().available == 0);
+    claimed = wr_extent_claim(100, &zero);
+    CHECK(claimed != 0 && zero);
+}
+
+static void test_grow_kernel_refuses_returns_false_and_changes_nothing(void **state)
+{
+    (void)state;
+    in_child(check_starved);
+}
+
+static void test_grow_keeps_errno(void **state)
+{
+    (void)state;
+    errno = ERRNO_UNUSED;
+    assert_true(grow(1));
+    wr_store_seq_cst(&refuse_above, 0);
+    assert_true(grow(1));
+    wr_store_seq_cst(&refuse_above, SIZE_MAX);
+    assert_int_equal(errno, ERRNO_UNUSED);
+}
+
+static void test_claim_available_slices_come_before_growth(void **state)
+{
+    (void)state;
+    bool zero;
+    uintptr_t start = wr_extent_claim(30, &zero);
+    assert_int_not_equal(start, 0);
+    wr_slice_release(start, 30);
+    size_t generation = wr_extent_generation();
+    uintptr_t lowest = wr_slice_claim(30, &zero);
+    wr_slice_release(lowest, 30);
+    assert_int_equal(wr_extent_claim(30, &zero), lowest);
+    assert_int_equal(wr_extent_generation(), generation);
+    wr_slice_release(lowest, 30);
+}
+
+static void test_claim_more_than_a_region_returns_0_without_growth(void **state)
+{
+    (void)state;
+    size_t mapped = wr_vm_mapped_bytes();
+    size_t total = wr_slice_total_count();
+    bool zero;
+    assert_int_equal(wr_extent_claim(WR_REGION_SLICES + 1, &zero), 0);
+    assert_int_equal(wr_extent_claim(SIZE_MAX, &zero), 0);
+    assert_int_equal(wr_slice_total_count(), total);
+    assert_int_equal(wr_vm_mapped_bytes(), mapped);
+}
+
+static void test_donate_whole_slices_become_available_and_zero(void **state)
+{
+    (void)state;
+    size_t bytes = 5 * WR_SLICE_BYTES + (size_t)getpagesize();
+    uintptr_t start = (uintptr_t)wr_vm_map(bytes, WR_SLICE_BYTES);
+    size_t total = wr_slice_total_count();
+    size_t generation = wr_extent_generation();
+    pattern_fill((void *)start, bytes, 1);
+    wr_extent_donate(start, bytes);
+    assert_int_equal(wr_slice_total_count(), total + bytes / WR_SLICE_BYTES);
+    assert_int_equal(wr_extent_generation(), generation);
+    bool zero = false;
+    assert_false(wr_slice_claim_at(start, 6, &zero));
+    assert_true(wr_slice_claim_at(start, 5, &zero));
+    assert_true(zero);
+    assert_true(all_zero((void *)start, bytes));
+    wr_slice_release_purged(start, 5);
+}
+
+static void test_donate_less_than_a_slice_adds_nothing(void **state)
+{
+    (void)state;
+    size_t bytes = 4096;
+    uintptr_t start = (uintptr_t)wr_vm_map(bytes, WR_SLICE_BYTES);
+    size_t total = wr_slice_total_count();
+    wr_extent_donate(start, bytes);
+    assert_int_equal(wr_slice_total_count(), total);
+}
+
+static void test_donate_across_a_region_border_serves_both_sides(void **state)
+{
+    (void)state;
+    uintptr_t border = map_windows(2) + WR_REGION_BYTES;
+    uintptr_t start = border - 3 * WR_SLICE_BYTES;
+    size_t total = wr_slice_total_count();
+    pattern_fill((void *)start, 8 * WR_SLICE_BYTES, 1);
+    wr_extent_donate(start, 8 * WR_SLICE_BYTES);
+    assert_int_equal(wr_slice_total_count(), total + 8);
+    bool zero = false;
+    assert_true(wr_slice_claim_at(start, 3, &zero));
+    assert_true(zero);
+    assert_true(wr_slice_claim_at(border, 5, &zero));
+    assert_true(zero);
+    assert_false(wr_slice_claim_at(start - WR_SLICE_BYTES, 1, &zero));
+    assert_false(wr_slice_claim_at(border + 5 * WR_SLICE_BYTES, 1, &zero));
+    assert_true(all_zero((void *)start, 8 * WR_SLICE_BYTES));
+    wr_slice_release(start, 3);
+    wr_slice_release(border, 5);
+}
+
+static void test_donate_memory_that_cannot_be_purged_adds_nothing(void **state)
+{
+    (void)state;
+    uintptr_t start = (uintptr_t)wr_vm_map(WR_SLICE_BYTES, WR_SLICE_BYTES);
+    /* By the system call: sanitizers ignore mlock(3). */
+    if (syscall(SYS_mlock, start, WR_SLICE_BYTES) != 0) {
+        skip();
+    }
+    size_t total = wr_slice_total_count();
+    wr_extent_donate(start, WR_SLICE_BYTES);
+    assert_int_equal(wr_slice_total_count(), total);
+    assert_true(wr_vm_unmap((void *)start, WR_SLICE_BYTES));
+}
+
+/* The reference: what is held, with a tag in the first and last word of each slice. */
+struct held {
+    uintptr_t start;
+    size_t slices;
+    uint64_t tag;
+};
+
+static void write_tags(const struct held *held)
+{
+    for (size_t s = 0; s < held->slices; s++) {
+        uint64_t *slice = (uint64_t *)(held->start + s * WR_SLICE_BYTES);
+        slice[0] = slice[WR_SLICE_BYTES / 8 - 1] = held->tag + s;
+    }
+}
+
+static void check_tags(const struct held *held)
+{
+    for (size_t s = 0; s < held->slices; s++) {
+        const uint64_t *slice = (const uint64_t *)(held->start + s * WR_SLICE_BYTES);
+        CHECK(slice[0] == held->tag + s && slice[WR_SLICE_BYTES / 8 - 1] == held->tag + s);
+    }
+}
+
+static size_t random_slices(uint64_t *random)
+{
+    return 1 + random_next(random) % (random_next(random) % 16 == 0 ? 100 : 10);
+}
+
+/* Grows if and only if nothing that is available would do. */
+static void model_claim(struct held *held, size_t slices, uint64_t tag)
+{
+    bool zero;
+    size_t generation = wr_extent_generation();
+    uintptr_t lowest = wr_slice_claim(slices, &zero);
+    if (lowest != 0) {
+        wr_slice_release(lowest, slices);
+    }
+    held->start = wr_extent_claim(slices, &zero);
+    held->slices = slices;
+    held->tag = tag;
+    assert_int_not_equal(held->start, 0);
+    assert_true(lowest == 0 || held->start == lowest);
+    assert_int_equal(wr_extent_generation(), generation + (lowest == 0));
+    write_tags(held);
+}
+
+static void test_model_random_claims_grow_only_when_nothing_fits(void **state)
+{
+    (void)state;
+    static struct held held[60];
+    uint64_t random = test_seed();
+    size_t claimed_before = wr_slice_total_count() - page_heap_at_rest().available;
+    size_t slices = 0;
+    for (size_t i = 0; i < MODEL_STEPS; i++) {
+        struct held *one = &held[random_next(&random) % COUNT_OF(held)];
+        if (one->start != 0) {
+            check_tags(one);
+            wr_slice_release(one->start, one->slices);
+            slices -= one->slices;
+            one->start = 0;
+        } else {
+            model_claim(one, random_slices(&random), random_next(&random));
+            slices += one->slices;
+        }
+        if (i % 50 == 0) {
+            assert_int_equal(wr_slice_total_count() - page_heap_at_rest().available,
+                             claimed_before + slices);
+        }
+    }
+    for (size_t i = 0; i < COUNT_OF(held); i++) {
+        if (held[i].start != 0) {
+            check_tags(&held[i]);
+            wr_slice_release(held[i].start, held[i].slices);
+        }
+    }
+}
+
+/* All threads saw the same generation and find nothing: one of them grows. */
+static _Atomic size_t common_generation;
+
+static void grow_at_once(size_t number)
+{
+    (void)number;
+    for (unsigned round = 0; round < GROWTH_ROUNDS; round++) {
+        size_t generation = wr_load_seq_cst(&common_generation);
+        size_t before = wr_load_seq_cst(&growths);
+        threads_meet();
+        CHECK(wr_extent_grow(2 * THREADS, generation));
+        /* Who comes back finds what was brought. */
+        bool zero = false;
+        CHECK(wr_slice_claim(2, &zero) != 0 && zero);
+        if (threads_meet()) {
+            CHECK(wr_extent_generation() == generation + 1);
+            CHECK(wr_load_seq_cst(&growths) == before + 1);
+            CHECK(page_heap_at_rest().available == 0);
+            wr_store_seq_cst(&common_generation, generation + 1);
+        }
+        threads_meet();
+    }
+}
+
+static void test_threads_of_the_same_generation_grow_once(void **state)
+{
+    (void)state;
+    size_t rounds = GROWTH_ROUNDS;
+    /* Growth by exactly as much as the threads take, and long enough that all come to wait. */
+    drain();
+    wr_store_seq_cst(&refuse_above, (2 * THREADS + 1) * WR_SLICE_BYTES);
+    wr_store_seq_cst(&delay_us, 300);
+    wr_store_seq_cst(&common_generation, wr_extent_generation());
+    size_t generation = wr_extent_generation();
+    run_threads(grow_at_once);
+    wr_store_seq_cst(&delay_us, 0);
+    wr_store_seq_cst(&refuse_above, SIZE_MAX);
+    assert_int_equal(wr_extent_generation(), generation + rounds);
+}
+
+/* Claims of threads that keep growing the heap. The first word of a slice says whose it is, the
+ * second counts its owners and is written plainly: TSan watches. */
+static size_t owned_count[THREADS]; /* slices claimed, by thread */
+
+static void own(uintptr_t start, size_t slices, size_t number)
+{
+    for (size_t s = 0; s < slices; s++) {
+        uintptr_t slice = start + s * WR_SLICE_BYTES;
+        CHECK(wr_exchange_acq_rel((_Atomic size_t *)slice, number + 1) == 0);
+        ++*(uint64_t *)(slice + 8);
+    }
+    owned_count[number] += slices;
+}
+
+static void disown(uintptr_t start, size_t slices, size_t number)
+{
+    for (size_t s = 0; s < slices; s++) {
+        uintptr_t slice = start + s * WR_SLICE_BYTES;
+        CHECK(wr_exchange_acq_rel((_Atomic size_t *)slice, 0) == number + 1);
+    }
+    wr_slice_release(start, slices);
+}
+
+static void claim_and_grow(size_t number)
+{
+    uint64_t random = seed + number;
+    struct held held[20];
+    memset(held, 0, sizeof held);
+    for (size_t step = 0; step < STORM_STEPS + COUNT_OF(held); step++) {
+        struct held *one = &held[step % COUNT_OF(held)];
+        if (one->start != 0) {
+            disown(one->start, one->slices, number);
+            one->start = 0;
+        }
+        if (step < STORM_STEPS) {
+            bool zero;
+            one->slices = random_slices(&random);
+            one->start = wr_extent_claim(one->slices, &zero);
+            CHECK(one->start != 0);
+            own(one->start, one->slices, number);
+        }
+    }
+}
+
+static uint64_t sum_of_counts(void)
+{
+    uint64_t sum = 0;
+    for (unsigned r = 0; r < wr_region_count(); r++) {
+        wr_region *region = wr_region_at(r);
+        for (unsigned s = 0; s < WR_REGION_SLICES; s++) {
+            if ((wr_load_relaxed(&region->slices[s / 64].dirty) >> (s % 64) & 1) != 0) {
+                sum += *(uint64_t *)(wr_slice_address(region, s) + 8);
+            }
+        }
+    }
+    return sum;
+}
+
+static void test_torture_slices_of_growing_threads_have_one_owner(void **state)
+{
+    (void)state;
+    seed = test_seed();
+    memset(owned_count, 0, sizeof owned_count);
+    /* The counts begin at 0, and the threads with next to nothing. */
+    drain();
+    assert_int_equal(wr_slice_dirty_count(), 0);
+    size_t total = wr_slice_total_count();
+    run_threads(claim_and_grow);
+    assert_int_equal(page_heap_at_rest().available, wr_slice_total_count() - total);
+    uint64_t owned = 0;
+    for (size_t i = 0; i < THREADS; i++) {
+        owned += owned_count[i];
+    }
+    assert_true(owned > 0);
+    assert_int_equal(sum_of_counts(), owned);
+    (void)wr_purge_slices(0);
+}
+
+static void grow_in_child(void *unused)
+{
+    (void)unused;
+    alarm(DEADLOCK_SECS);
+    wr_extent_reset_after_fork();
+    size_t generation = wr_extent_generation();
+    CHECK(wr_extent_grow(10, generation));
+    CHECK(wr_extent_generation() == generation + 1);
+    bool zero;
+    uintptr_t start = wr_extent_claim(10, &zero);
+    CHECK(start != 0);
+    pattern_fill((void *)start, 10 * WR_SLICE_BYTES, 1);
+    wr_slice_release(start, 10);
+    drain();
+    CHECK(wr_extent_claim(10, &zero) != 0);
+}
+
+static void *grow_held_up(void *unused)
+{
+    (void)unused;
+    is_held_up = true;
+    CHECK(wr_extent_grow(1, wr_extent_generation()));
+    return NULL;
+}
+
+static void test_fork_while_a_thread_grows_child_grows_after_reset(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    size_t generation = wr_extent_generation();
+    assert_int_equal(pthread_create(&thread, NULL, grow_held_up, NULL), 0);
+    while (!wr_load_seq_cst(&is_inside)) {
+        usleep(100);
+    }
+    in_child(grow_in_child);
+    wr_store_seq_cst(&may_leave, true);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(wr_extent_generation(), generation + 1);
+}
+
+static _Atomic bool stop;
+
+static void *grow_until_told(void *unused)
+{
+    (void)unused;
+    while (!wr_load_seq_cst(&stop)) {
+        CHECK(wr_extent_grow(1, wr_extent_generation()));
+        usleep(200);
+    }
+    return NULL;
+}
+
+static void test_fork_at_any_moment_of_growth_children_grow(void **state)
+{
+    (void)state;
+    pthread_t threads[THREADS];
+    /* Steps of one slice: the threads grow often, not far. */
+    wr_store_seq_cst(&refuse_above, 4 * WR_SLICE_BYTES);
+    for (size_t i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, grow_until_told, NULL), 0);
+    }
+    for (size_t i = 0; i < FORKS; i++) {
+        in_child(grow_in_child);
+    }
+    wr_store_seq_cst(&stop, true);
+    for (size_t i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    wr_store_seq_cst(&refuse_above, SIZE_MAX);
+    page_heap_at_rest();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_grow_brings_consecutive_zero_slices),
+        cmocka_unit_test(test_grow_since_the_generation_asks_nobody),
+        cmocka_unit_test(test_grow_step_is_an_eighth_within_limits),
+        cmocka_unit_test(test_grow_takes_the_data_segment_first_unless_refused_or_off),
+        cmocka_unit_test(test_grow_step_refused_brings_what_is_needed),
+        cmocka_unit_test(test_grow_break_moved_meanwhile_keeps_both_ranges),
+        cmocka_unit_test(test_grow_range_across_a_region_border_brings_a_run_on_one_side),
+        cmocka_unit_test(test_grow_range_up_to_a_region_border_is_enough),
+        cmocka_unit_test(test_grow_region_refused_leaves_the_range_alone),
+        cmocka_unit_test(test_grow_kernel_refuses_returns_false_and_changes_nothing),
+        cmocka_unit_test(test_grow_keeps_errno),
+        cmocka_unit_test(test_claim_available_slices_come_before_growth),
+        cmocka_unit_test(test_claim_more_than_a_region_returns_0_without_growth),
+        cmocka_unit_test(test_donate_whole_slices_become_available_and_zero),
+        cmocka_unit_test(test_donate_less_than_a_slice_adds_nothing),
+        cmocka_unit_test(test_donate_across_a_region_border_serves_both_sides),
+        cmocka_unit_test(test_donate_memory_that_cannot_be_purged_adds_nothing),
+        cmocka_unit_test(test_model_random_claims_grow_only_when_nothing_fits),
+        cmocka_unit_test(test_threads_of_the_same_generation_grow_once),
+        cmocka_unit_test(test_torture_slices_of_growing_threads_have_one_owner),
+        cmocka_unit_test(test_fork_while_a_thread_grows_child_grows_after_reset),
+        cmocka_unit_test(test_fork_at_any_moment_of_growth_children_grow),
+    };
+    return cmocka_run_group_tests_name("extent", tests, leave_region_border, NULL);
+}
