@@ -1,11 +1,13 @@
-/* fast_path: N pairs of an allocation and a free, for ci/check/fast_path to count instructions.
+/* fast_path: N pairs of an allocation and a free, for ci/check/fast_path and bench/compare to count
+ * instructions.
  *
  * Called as `fast_path PAIR SIZE N`, PAIR one of malloc, calloc, sized. The pointer goes through a
  * volatile, so that the compiler keeps both calls. */
 #include <stdlib.h>
 #include <string.h>
 
-void free_sized(void *ptr, size_t size);
+/* Weak, so that the program also starts on a malloc without it. */
+void free_sized(void *ptr, size_t size) __attribute__((weak));
 
 static void *volatile escape;
 

@@ -12,38 +12,6 @@ perl "$load/nginx.pl" 1024 >"$scratch/files/small"
 perl "$load/nginx.pl" 102400 >"$scratch/files/large"
 perl "$load/nginx.pl" 60000 >"$scratch/files/text.txt"
 
-configure() {
-  cat >"$scratch/$1/nginx.conf" <<END
-user $(id -un);
-worker_processes 2;
-daemon off;
-pid $scratch/$1/nginx.pid;
-error_log $scratch/$1/error.log warn;
-events { worker_connections 512; }
-http {
-  access_log off;
-  default_type application/octet-stream;
-  types { text/plain txt; }
-  client_body_temp_path $scratch/$1/body;
-  proxy_temp_path $scratch/$1/proxy;
-  fastcgi_temp_path $scratch/$1/fastcgi;
-  uwsgi_temp_path $scratch/$1/uwsgi;
-  scgi_temp_path $scratch/$1/scgi;
-  server {
-    listen 127.0.0.1:$port;
-    root $scratch/files;
-    location /packed/ {
-      alias $scratch/files/;
-      gzip on;
-      gzip_min_length 0;
-      gzip_types text/plain;
-    }
-    location /proxied/ { proxy_pass http://127.0.0.1:$port/; }
-  }
-}
-END
-}
-
 check_workers() {
   local workers worker
   workers=$(pgrep -P "$pid") || fail "no worker process ($1)"
@@ -78,7 +46,7 @@ press() {
 
 for mode in plain weir; do
   port=$(free_port)
-  configure $mode
+  configure_nginx $mode "$scratch/files"
   start $mode QUIT nginx -e "$scratch/$mode/error.log" -p "$scratch/$mode" \
     -c "$scratch/$mode/nginx.conf"
   wait_port "$port" $mode

@@ -3,31 +3,16 @@
 # parallel workers, hashes, sorts, JSON and compiled expressions (JIT), all under weir; the same
 # balances, rows and query results with and without it.
 . "$(dirname "$0")/lib.sh"
+. "$shared/cluster.sh"
 
-for bin in $(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V); do PATH=$bin:$PATH; done
-need postgres initdb pgbench psql setpriv
 check_bindings postgres --version
 
-# The server refuses to run as root, and its own user may not enter every build directory. So the
-# cluster and a copy of the library live in a directory of their own.
-home=$(mktemp -d "${TMPDIR:-/tmp}/weir-postgresql.XXXXXX")
-trap 'stop_all; rm -rf "$home"' EXIT
-chmod 755 "$home"
-cp "$weir" "$home/"
-weir=$(realpath "$home/${weir##*/}")
-server_user=()
-if [ "$(id -u)" -eq 0 ]; then
-  id postgres >/dev/null 2>&1 || fail "there is no user postgres (see packages.txt)"
-  server_user=(setpriv --reuid postgres --regid postgres --init-groups)
-  chown postgres "$home"
-fi
-export PGHOST=127.0.0.1 PGUSER=tester PGDATABASE=postgres PGCONNECT_TIMEOUT=20
-export HOME=$home
+own_home "$weir"
+weir=$library
+export PGUSER=tester
 
 clients=8
 transactions=2000
-
-sql() { psql -X -q -A -t -v ON_ERROR_STOP=1 "$@" 2>"$scratch/$mode/psql.err"; }
 
 # check_backends <least>: that many backends at least are alive, and all have the library mapped.
 check_backends() {
@@ -42,30 +27,8 @@ check_backends() {
 }
 
 for mode in plain weir; do
-  data=$home/$mode
   how=$(preloaded $mode)
-  run $mode ${server_user[@]+"${server_user[@]}"} initdb -D "$data" -U "$PGUSER" -A trust \
-    --no-sync --no-locale -E UTF8
-  : >"$scratch/$mode/out"
-  port=$(free_port)
-  export PGPORT=$port
-  cat >>"$data/postgresql.conf" <<END
-listen_addresses = '127.0.0.1'
-port = $port
-unix_socket_directories = ''
-fsync = off
-max_wal_size = 256MB
-shared_buffers = 64MB
-max_parallel_workers_per_gather = 2
-END
-  # SIGINT is the fast shutdown.
-  start $mode INT ${server_user[@]+"${server_user[@]}"} postgres -D "$data"
-  wait_port "$port" $mode
-  until sql -c 'SELECT 1' >/dev/null; do
-    kill -0 "$pid" 2>/dev/null || fail "the server ended early ($mode)"
-    sleep 0.1
-  done
-  server=$pid
+  start_cluster $mode
   check_mapped $mode "$server" postmaster
 
   run $mode pgbench -q -i -s 5
@@ -102,6 +65,6 @@ END
     fail "a server process died ($mode):" \
       "$(grep -E -m1 'PANIC|terminated by' "$scratch/$mode/server.log")"
   fi
-  rm -rf "$data"
+  rm -rf "${home:?}/$mode"
 done
 compare "balances, rows or query results"

@@ -1,0 +1,2 @@
+"""The parts of bench/compare. Reading order: suite (bench/suite.py), allocators, measure, schedule,
+records, stats, report, plots."""
