@@ -1,7 +1,7 @@
 /* Kernel calls that fail when a test wants them to, with ENOMEM.
  *
- * The program is linked with --wrap for mmap, mremap, munmap, madvise and sbrk (fault_test() in
- * tests/api/CMakeLists.txt): the linker puts the functions of fault.c in their place for all
+ * The program is linked with --wrap for mmap, mremap, munmap, madvise and sbrk (weir_test_faults()
+ * in tests/CMakeLists.txt): the linker puts the functions of fault.c in their place for all
  * objects that are linked into the program itself. libc's own calls, those of other shared objects
  * and those of a sanitizer go past them. What is in force holds for all threads.
  */

@@ -231,9 +231,6 @@ static void test_refill_of_64_and_of_1_gives_so_many(void **state)
 static void test_refill_without_memory_gives_none_and_changes_nothing(void **state)
 {
     (void)state;
-    if (SCARCE_SKIPPED) {
-        skip();
-    }
     wr_bin *bin = bin_of(28672);
     assert_int_equal(slabs_of(bin), 0);
     wr_span *kept = NULL;
@@ -254,9 +251,6 @@ static void test_refill_without_memory_gives_none_and_changes_nothing(void **sta
 static void test_refill_without_memory_for_descriptors_gives_the_slices_back(void **state)
 {
     (void)state;
-    if (SCARCE_SKIPPED) {
-        skip();
-    }
     uintptr_t held = scarce_claim_all();
     size_t step = WR_GROWTH_MIN_BYTES / WR_SLICE_BYTES;
     bool zero;

@@ -707,9 +707,6 @@ static void test_aligned_object_comes_from_no_kept_mapping(void **state)
 static void test_alloc_without_memory_for_the_descriptor_gives_all_back(void **state)
 {
     (void)state;
-    if (SCARCE_SKIPPED) {
-        skip();
-    }
     (void)wr_keep_release_all();
     uintptr_t held = scarce_claim_all();
     size_t step = WR_GROWTH_MIN_BYTES / WR_SLICE_BYTES;
