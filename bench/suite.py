@@ -69,19 +69,19 @@ CASES = [
     *micro("thread_birth", "thread_birth/"),
     *micro("remote_free", "remote_free/"),
 
-    *workload("larson", 12000000),
+    *workload("larson", 24000000),
     # The number is that of producers; there are always two consumers.
     *workload("prodcons", 4000000, (3, 14), "--producers {threads} --consumers 2"),
-    *workload("sharing", 1000000),
-    *workload("bursts", 6000000),
-    *workload("replace", 2000000, options="--threads {threads} --csv {series}"),
-    *workload("trees", 20000000),
-    *workload("append", 6000000),
+    *workload("sharing", 2000000),
+    *workload("bursts", 20000000),
+    *workload("replace", 6000000, options="--threads {threads} --csv {series}"),
+    *workload("trees", 60000000),
+    *workload("append", 20000000),
     *workload("buffers", 2000),
     # The number is that of copies of the trace.
     *workload("replay_python3", 20000000, program="replay",
               options="--trace {traces}/python3.trace --copies {threads}"),
-    *workload("replay_sqlite3", 20000000, program="replay",
+    *workload("replay_sqlite3", 80000000, program="replay",
               options="--trace {traces}/sqlite3.trace --copies {threads}"),
 
     # The median is about the clock's resolution, and the largest are the machine's.
