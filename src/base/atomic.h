@@ -9,49 +9,65 @@
 
 #include <stdatomic.h>
 
-#define wr_load_relaxed(p) atomic_load_explicit((p), memory_order_relaxed)
-#define wr_load_acquire(p) atomic_load_explicit((p), memory_order_acquire)
-#define wr_load_seq_cst(p) atomic_load_explicit((p), memory_order_seq_cst)
+#include "base/step.h"
 
-#define wr_store_relaxed(p, v) atomic_store_explicit((p), (v), memory_order_relaxed)
-#define wr_store_release(p, v) atomic_store_explicit((p), (v), memory_order_release)
-#define wr_store_seq_cst(p, v) atomic_store_explicit((p), (v), memory_order_seq_cst)
+#define wr_load_relaxed(p) (WR_STEP(), atomic_load_explicit((p), memory_order_relaxed))
+#define wr_load_acquire(p) (WR_STEP(), atomic_load_explicit((p), memory_order_acquire))
+#define wr_load_seq_cst(p) (WR_STEP(), atomic_load_explicit((p), memory_order_seq_cst))
+
+#define wr_store_relaxed(p, v) (WR_STEP(), atomic_store_explicit((p), (v), memory_order_relaxed))
+#define wr_store_release(p, v) (WR_STEP(), atomic_store_explicit((p), (v), memory_order_release))
+#define wr_store_seq_cst(p, v) (WR_STEP(), atomic_store_explicit((p), (v), memory_order_seq_cst))
 
 /* Orders what stands before it before all later stores. */
 #define wr_fence_release() atomic_thread_fence(memory_order_release)
 
-#define wr_exchange_acquire(p, v) atomic_exchange_explicit((p), (v), memory_order_acquire)
-#define wr_exchange_release(p, v) atomic_exchange_explicit((p), (v), memory_order_release)
-#define wr_exchange_acq_rel(p, v) atomic_exchange_explicit((p), (v), memory_order_acq_rel)
+#define wr_exchange_acquire(p, v)                                                                  \
+    (WR_STEP(), atomic_exchange_explicit((p), (v), memory_order_acquire))
+#define wr_exchange_release(p, v)                                                                  \
+    (WR_STEP(), atomic_exchange_explicit((p), (v), memory_order_release))
+#define wr_exchange_acq_rel(p, v)                                                                  \
+    (WR_STEP(), atomic_exchange_explicit((p), (v), memory_order_acq_rel))
 
-#define wr_fetch_add_relaxed(p, v) atomic_fetch_add_explicit((p), (v), memory_order_relaxed)
-#define wr_fetch_sub_relaxed(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_relaxed)
-#define wr_fetch_add_seq_cst(p, v) atomic_fetch_add_explicit((p), (v), memory_order_seq_cst)
-#define wr_fetch_sub_seq_cst(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_seq_cst)
+#define wr_fetch_add_relaxed(p, v)                                                                 \
+    (WR_STEP(), atomic_fetch_add_explicit((p), (v), memory_order_relaxed))
+#define wr_fetch_sub_relaxed(p, v)                                                                 \
+    (WR_STEP(), atomic_fetch_sub_explicit((p), (v), memory_order_relaxed))
+#define wr_fetch_add_seq_cst(p, v)                                                                 \
+    (WR_STEP(), atomic_fetch_add_explicit((p), (v), memory_order_seq_cst))
+#define wr_fetch_sub_seq_cst(p, v)                                                                 \
+    (WR_STEP(), atomic_fetch_sub_explicit((p), (v), memory_order_seq_cst))
 
-#define wr_fetch_or_relaxed(p, v)  atomic_fetch_or_explicit((p), (v), memory_order_relaxed)
-#define wr_fetch_or_acq_rel(p, v)  atomic_fetch_or_explicit((p), (v), memory_order_acq_rel)
-#define wr_fetch_or_release(p, v)  atomic_fetch_or_explicit((p), (v), memory_order_release)
-#define wr_fetch_or_seq_cst(p, v)  atomic_fetch_or_explicit((p), (v), memory_order_seq_cst)
-#define wr_fetch_and_relaxed(p, v) atomic_fetch_and_explicit((p), (v), memory_order_relaxed)
-#define wr_fetch_and_acq_rel(p, v) atomic_fetch_and_explicit((p), (v), memory_order_acq_rel)
-#define wr_fetch_and_seq_cst(p, v) atomic_fetch_and_explicit((p), (v), memory_order_seq_cst)
+#define wr_fetch_or_relaxed(p, v)                                                                  \
+    (WR_STEP(), atomic_fetch_or_explicit((p), (v), memory_order_relaxed))
+#define wr_fetch_or_acq_rel(p, v)                                                                  \
+    (WR_STEP(), atomic_fetch_or_explicit((p), (v), memory_order_acq_rel))
+#define wr_fetch_or_release(p, v)                                                                  \
+    (WR_STEP(), atomic_fetch_or_explicit((p), (v), memory_order_release))
+#define wr_fetch_or_seq_cst(p, v)                                                                  \
+    (WR_STEP(), atomic_fetch_or_explicit((p), (v), memory_order_seq_cst))
+#define wr_fetch_and_relaxed(p, v)                                                                 \
+    (WR_STEP(), atomic_fetch_and_explicit((p), (v), memory_order_relaxed))
+#define wr_fetch_and_acq_rel(p, v)                                                                 \
+    (WR_STEP(), atomic_fetch_and_explicit((p), (v), memory_order_acq_rel))
+#define wr_fetch_and_seq_cst(p, v)                                                                 \
+    (WR_STEP(), atomic_fetch_and_explicit((p), (v), memory_order_seq_cst))
 
 /* expected is a pointer; on failure it receives the value found (acquire order for acq_rel). */
 #define wr_cas_weak_relaxed(p, expected, v)                                                        \
-    atomic_compare_exchange_weak_explicit((p), (expected), (v), memory_order_relaxed,              \
-                                          memory_order_relaxed)
+    (WR_STEP(), atomic_compare_exchange_weak_explicit((p), (expected), (v), memory_order_relaxed,  \
+                                                      memory_order_relaxed))
 #define wr_cas_strong_relaxed(p, expected, v)                                                      \
-    atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_relaxed,            \
-                                            memory_order_relaxed)
+    (WR_STEP(), atomic_compare_exchange_strong_explicit(                                           \
+                    (p), (expected), (v), memory_order_relaxed, memory_order_relaxed))
 #define wr_cas_weak_acq_rel(p, expected, v)                                                        \
-    atomic_compare_exchange_weak_explicit((p), (expected), (v), memory_order_acq_rel,              \
-                                          memory_order_acquire)
+    (WR_STEP(), atomic_compare_exchange_weak_explicit((p), (expected), (v), memory_order_acq_rel,  \
+                                                      memory_order_acquire))
 #define wr_cas_strong_acq_rel(p, expected, v)                                                      \
-    atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acq_rel,            \
-                                            memory_order_acquire)
+    (WR_STEP(), atomic_compare_exchange_strong_explicit(                                           \
+                    (p), (expected), (v), memory_order_acq_rel, memory_order_acquire))
 #define wr_cas_weak_seq_cst(p, expected, v)                                                        \
-    atomic_compare_exchange_weak_explicit((p), (expected), (v), memory_order_seq_cst,              \
-                                          memory_order_relaxed)
+    (WR_STEP(), atomic_compare_exchange_weak_explicit((p), (expected), (v), memory_order_seq_cst,  \
+                                                      memory_order_relaxed))
 
 #endif

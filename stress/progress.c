@@ -1,0 +1,264 @@
+/* weir_stress_progress: no thread that stops holds up the others.
+ *
+ * For each operation below and each n: one thread stops at the n-th atomic step of the operation,
+ * (or of the end of the thread, when its cache is parked), and meanwhile other threads must finish
+ * a fixed piece of work, allocations and frees of small blocks and of large objects. Then the
+ * thread goes on. n grows until the thread ends before its n-th step. Only growth from the kernel
+ * may hold others up, so the page heap has free memory from the start. Exits with 0; prints one
+ * line and aborts otherwise.
+ */
+#include "harness.h"
+#include "steps.h"
+
+#include "weir/weir.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bin/bin.h"
+#include "heap/heap.h"
+#include "page/extent.h"
+#include "page/purge.h"
+#include "page/slice.h"
+
+#define OTHERS      2
+#define PATIENCE_S  60
+#define STOCK_BYTES (48 * MIB) /* free memory of the page heap before each stop */
+
+/* ---- the operations, each from a state that `prepare` makes ---- */
+
+#define BLOCK_BYTES 8192 /* eight to a slab of one slice */
+
+static wr_bin *bin;
+static void *blocks[WR_BATCH_BLOCKS];
+static unsigned count;
+static wr_span *kept;
+static uintptr_t run;
+static void *object;
+
+static void nothing(void)
+{
+}
+
+static void fill(void)
+{
+    kept = NULL;
+    count = wr_bin_refill(bin, &kept, 8, blocks);
+    CHECK(count > 0);
+}
+
+static void give_up(void)
+{
+    if (kept != NULL) {
+        wr_bin_give_up(kept);
+        kept = NULL;
+    }
+}
+
+static void fill_and_give_up(void)
+{
+    fill();
+    give_up();
+}
+
+static void flush(void)
+{
+    wr_bin_return(count, blocks, "stress");
+    count = 0;
+}
+
+/* The slab is nobody's and keeps a block out, so it gets listed. */
+static void flush_but_one(void)
+{
+    wr_bin_return(count - 1, blocks + 1, "stress");
+    count = 1;
+}
+
+/* The blocks come back while the slab is owned, so giving it up retires it or makes it the spare.
+ */
+static void fill_and_flush(void)
+{
+    fill();
+    flush();
+}
+
+static void claim(void)
+{
+    bool zero;
+    run = wr_slice_claim(100, &zero);
+    CHECK(run != 0);
+}
+
+static void release(void)
+{
+    wr_slice_release(run, 100);
+}
+
+static void purge(void)
+{
+    (void)wr_purge_slices(0);
+}
+
+static void large_alloc(void)
+{
+    object = weir_malloc(100 * KIB);
+}
+
+static void large_free(void)
+{
+    weir_free(object);
+    object = NULL;
+}
+
+static void mapping_alloc(void)
+{
+    object = weir_malloc(40 * MIB);
+}
+
+static void be_born(void)
+{
+    weir_free(weir_malloc(10));
+}
+
+static void small_life(void)
+{
+    void *held[100];
+    for (unsigned i = 0; i < 100; i++) {
+        held[i] = weir_malloc(300);
+    }
+    for (unsigned i = 0; i < 100; i++) {
+        weir_free(held[i]);
+    }
+}
+
+static const struct operation {
+    const char *name;
+    void (*prepare)(void);
+    void (*run)(void); /* with stops */
+    void (*finish)(void);
+} operations[] = {
+    {"refill", nothing, fill, fill_and_flush},
+    {"refill and give up", nothing, fill_and_give_up, flush},
+    {"flush", fill_and_give_up, flush, nothing},
+    {"flush but for a block", fill_and_give_up, flush_but_one, flush},
+    {"give up with all blocks free", fill_and_flush, give_up, nothing},
+    {"claim of slices", nothing, claim, release},
+    {"release of slices", claim, release, nothing},
+    {"purge", nothing, purge, nothing},
+    {"large malloc", nothing, large_alloc, large_free},
+    {"large free", large_alloc, large_free, nothing},
+    {"mapping malloc", nothing, mapping_alloc, large_free},
+    {"mapping free", mapping_alloc, large_free, nothing},
+    {"birth and death of a thread", nothing, be_born, nothing},
+    {"small blocks", nothing, small_life, nothing},
+};
+
+/* ---- one stop ---- */
+
+static const struct operation *operation;
+static unsigned step;
+static _Atomic unsigned others_ended;
+
+/* Its steps include its death, when its cache is parked. */
+static void *victim(void *unused)
+{
+    steps_stop_at(step);
+    operation->run();
+    return unused;
+}
+
+static void *other(void *argument)
+{
+    uint64_t random = stress.seed + *(unsigned *)argument;
+    struct held held[32] = {{0}};
+    for (unsigned i = 0; i < 600; i++) {
+        struct held *h = &held[random_below(&random, 32)];
+        if (h->block == NULL) {
+            held_new(h,
+                     random_below(&random, 4) == 0 ? BLOCK_BYTES : random_size(&random, 120 * KIB),
+                     &random, false);
+        } else {
+            held_free(h, &random);
+        }
+    }
+    for (unsigned i = 0; i < 32; i++) {
+        if (held[i].block != NULL) {
+            held_free(&held[i], &random);
+        }
+    }
+    atomic_fetch_add(&others_ended, 1);
+    return NULL;
+}
+
+static void pause_briefly(void)
+{
+    struct timespec pause = {0, 50000};
+    nanosleep(&pause, NULL);
+}
+
+/* One run, so that a claim of many slices finds them too. */
+static void stock(void)
+{
+    bool zero;
+    uintptr_t start = wr_extent_claim(STOCK_BYTES / WR_SLICE_BYTES, &zero);
+    CHECK(start != 0);
+    wr_slice_release(start, STOCK_BYTES / WR_SLICE_BYTES);
+}
+
+/* False once the operation has fewer steps than `step`. */
+static bool stop_once(void)
+{
+    pthread_t stopped;
+    pthread_t working[OTHERS];
+    unsigned numbers[OTHERS];
+    stock();
+    operation->prepare();
+    atomic_store(&others_ended, 0);
+    CHECK(pthread_create(&stopped, NULL, victim, NULL) == 0);
+    bool reached;
+    while (!(reached = steps_stopped()) && pthread_tryjoin_np(stopped, NULL) != 0) {
+        pause_briefly();
+    }
+    for (unsigned i = 0; reached && i < OTHERS; i++) {
+        numbers[i] = i;
+        CHECK(pthread_create(&working[i], NULL, other, &numbers[i]) == 0);
+    }
+    struct timespec start;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    while (reached && atomic_load(&others_ended) < OTHERS) {
+        pause_briefly();
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        if (now.tv_sec - start.tv_sec > PATIENCE_S) {
+            fprintf(stderr,
+                    "weir_stress_progress: %s: a thread that stops at step %u holds up others\n",
+                    operation->name, step);
+            abort();
+        }
+    }
+    steps_release();
+    CHECK(!reached || pthread_join(stopped, NULL) == 0);
+    for (unsigned i = 0; reached && i < OTHERS; i++) {
+        CHECK(pthread_join(working[i], NULL) == 0);
+    }
+    operation->finish();
+    return reached;
+}
+
+int main(void)
+{
+    stress.scenario = "progress";
+    bin = &wr_heap_default.bins[wr_size_class_of(BLOCK_BYTES)];
+    for (size_t i = 0; i < sizeof operations / sizeof operations[0]; i++) {
+        operation = &operations[i];
+        for (step = 1; stop_once(); step++) {
+        }
+        CHECK(step > 2);
+        printf("%s: %u steps, none holds up others\n", operation->name, step - 1);
+        fflush(stdout);
+    }
+    return 0;
+}
