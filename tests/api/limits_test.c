@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -208,6 +209,40 @@ static void use_without_mappings(void *unused)
     }
 }
 
+static void *use_family(void *unused)
+{
+    family_exercise(7);
+    return unused;
+}
+
+static void refuse_threads(void *unused)
+{
+    (void)unused;
+    pthread_attr_t attributes;
+    pthread_t thread;
+    CHECK(pthread_attr_init(&attributes) == 0);
+    CHECK(pthread_attr_setstacksize(&attributes, 512 * MIB) == 0);
+    family_exercise(1);
+    struct rlimit limit = {256 * MIB, 256 * MIB};
+    CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
+    for (unsigned i = 0; i < 1000; i++) {
+        CHECK(pthread_create(&thread, &attributes, use_family, NULL) == EAGAIN);
+        t_free(t_malloc(i));
+    }
+    CHECK(pthread_attr_setstacksize(&attributes, 256 * KIB) == 0);
+    CHECK(pthread_create(&thread, &attributes, use_family, NULL) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    family_exercise(2);
+}
+
+static void test_threads_that_cannot_be_made_leave_the_heap_usable(void **state)
+{
+    (void)state;
+    struct outcome outcome;
+    run_child(refuse_threads, NULL, &outcome);
+    assert_clean_exit(&outcome);
+}
+
 static void test_mappings_exhausted_calls_succeed_or_fail_with_enomem(void **state)
 {
     (void)state;
@@ -227,6 +262,7 @@ int main(void)
         cmocka_unit_test(test_data_size_exhausted_by_100_kib_blocks_recovers),
         cmocka_unit_test(test_data_size_exhausted_by_1_mib_blocks_recovers),
         cmocka_unit_test(test_data_size_exhausted_by_mixed_blocks_recovers),
+        cmocka_unit_test(test_threads_that_cannot_be_made_leave_the_heap_usable),
         cmocka_unit_test(test_mappings_exhausted_calls_succeed_or_fail_with_enomem),
     };
     return cmocka_run_group_tests_name("limits", tests, NULL, NULL);
