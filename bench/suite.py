@@ -101,9 +101,9 @@ CASES = [
 
 
 def live_bytes():
-    """A power of two, at most a quarter of the memory and at most 8 GiB."""
+    """A power of two, at most two fifths of the memory and at most 8 GiB."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return min(8 << 30, 1 << max(26, (memory // 4).bit_length() - 1))
+    return min(8 << 30, 1 << max(26, (memory * 2 // 5).bit_length() - 1))
 
 
 def merged(run, quick):
