@@ -33,6 +33,14 @@ static void fill_blocks(void **blocks, size_t count, size_t size)
     }
 }
 
+static void calloc_blocks(void **blocks, size_t count, size_t bytes)
+{
+    for (size_t i = 0; i < count; i++) {
+        blocks[i] = t_calloc(1, bytes);
+        CHECK(blocks[i] != NULL && all_zero(blocks[i], bytes));
+    }
+}
+
 static void free_blocks(void **blocks, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -98,10 +106,7 @@ static void trim_refused_then_reuse(void *unused)
     CHECK(t_malloc_trim(0) == 0);
     CHECK(fault_failed() > 0);
     count_growth();
-    for (size_t i = 0; i < COUNT_OF(blocks); i++) {
-        blocks[i] = t_calloc(1, 100 * KIB);
-        CHECK(blocks[i] != NULL && all_zero(blocks[i], 100 * KIB));
-    }
+    calloc_blocks(blocks, COUNT_OF(blocks), 100 * KIB);
     CHECK(fault_counted() == 0);
     free_blocks(blocks, COUNT_OF(blocks));
 }
@@ -120,10 +125,7 @@ static void unmap_refused_then_reuse(void *unused)
     free_more_than_is_kept();
     CHECK(fault_failed() > 0);
     count_growth();
-    for (size_t i = 0; i < COUNT_OF(blocks); i++) {
-        blocks[i] = t_calloc(1, 100 * KIB);
-        CHECK(blocks[i] != NULL && all_zero(blocks[i], 100 * KIB));
-    }
+    calloc_blocks(blocks, COUNT_OF(blocks), 100 * KIB);
     CHECK(fault_counted() == 0);
     free_blocks(blocks, COUNT_OF(blocks));
 }
@@ -140,10 +142,7 @@ static void unmap_and_purge_refused_then_calloc(void *unused)
     void *blocks[100];
     fault_refuse(FAULT_MUNMAP | FAULT_MADVISE);
     free_more_than_is_kept();
-    for (size_t i = 0; i < COUNT_OF(blocks); i++) {
-        blocks[i] = t_calloc(1, 100 * KIB);
-        CHECK(blocks[i] != NULL && all_zero(blocks[i], 100 * KIB));
-    }
+    calloc_blocks(blocks, COUNT_OF(blocks), 100 * KIB);
     free_blocks(blocks, COUNT_OF(blocks));
 }
 
