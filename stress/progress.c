@@ -31,6 +31,7 @@
 /* ---- the operations, each from a state that `prepare` makes ---- */
 
 #define BLOCK_BYTES 8192 /* eight to a slab of one slice */
+#define ASIDE       64   /* slabs with one free block that may be found in a row */
 
 static wr_bin *bin;
 static void *blocks[WR_BATCH_BLOCKS];
@@ -62,6 +63,19 @@ static void fill_and_give_up(void)
 {
     fill();
     give_up();
+}
+
+/* The slab found may have few free blocks: earlier threads left some of its blocks in caches. Those
+ * are held meanwhile, so that the next fill finds another slab. */
+static void fill_several_and_give_up(void)
+{
+    void *aside[ASIDE];
+    unsigned held = 0;
+    for (fill_and_give_up(); count < 2; fill_and_give_up()) {
+        CHECK(held < ASIDE);
+        aside[held++] = blocks[0];
+    }
+    wr_bin_return(held, aside, "stress");
 }
 
 static void flush(void)
@@ -143,7 +157,7 @@ static const struct operation {
     {"refill", nothing, fill, fill_and_flush},
     {"refill and give up", nothing, fill_and_give_up, flush},
     {"flush", fill_and_give_up, flush, nothing},
-    {"flush but for a block", fill_and_give_up, flush_but_one, flush},
+    {"flush but for a block", fill_several_and_give_up, flush_but_one, flush},
     {"give up with all blocks free", fill_and_flush, give_up, nothing},
     {"claim of slices", nothing, claim, release},
     {"release of slices", claim, release, nothing},
