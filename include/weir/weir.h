@@ -118,9 +118,8 @@ WEIR_API size_t weir_malloc_usable_size(const void *ptr) WEIR_NOEXCEPT;
  * they could set. Returns 1, or 0 for a parameter or value it does not know. */
 WEIR_API int weir_mallopt(int parameter, int value) WEIR_NOEXCEPT;
 
-/* malloc_trim(3): gives the page frames of free slices and of kept large memory back to the
- * kernel. `pad` bytes of free slices may stay. Returns 1 if anything was given back, else 0.
- * Time: linear in the free memory. */
+/* malloc_trim(3): weir_purge(WEIR_PURGE_ALL), but that `pad` bytes of free slices, and of the end
+ * of the data segment, may stay. Returns 1 if anything was given back, else 0. */
 WEIR_API int weir_malloc_trim(size_t pad) WEIR_NOEXCEPT;
 
 /* ---- weir's own -------------------------------------------------------------------------- */
@@ -140,6 +139,20 @@ WEIR_API void *weir_alloc_at_least(size_t size, size_t *actual) WEIR_NOEXCEPT WE
 
 /* The bytes that a request of `size` would really get; `size` itself above PTRDIFF_MAX. */
 WEIR_API size_t weir_good_size(size_t size) WEIR_NOEXCEPT;
+
+/* How far weir_purge goes. */
+#define WEIR_PURGE_DUE  0 /* what the decay time says is due */
+#define WEIR_PURGE_FREE 1 /* all memory that is free as a whole: slices, slabs, kept mappings */
+#define WEIR_PURGE_ALL                                                                             \
+    2 /* also blocks in the caches of all threads, whether they sleep or run, free                 \
+       * pages among blocks in use, and the end of the data segment */
+
+/* Gives memory that the program has freed back to the kernel, now, as far as `level` says. Returns
+ * the bytes given back; 0 with errno EINVAL for another level. Threads: from any, for all; while
+ * one is at it, another does what is left. Other threads do not wait; one block a size class may
+ * stay with each. Where the kernel has no membarrier(2) their caches stay as they are. Time: linear
+ * in the free memory and in the threads. */
+WEIR_API size_t weir_purge(int level) WEIR_NOEXCEPT;
 
 /* Makes `ptr` hold `size` bytes without moving it. Returns 1, or 0 if that cannot be done, and
  * then nothing has changed; errno is untouched. A later weir_free_sized takes the new size.

@@ -1,5 +1,6 @@
 /* weir's own calls: batches, allocation at least, resizing in place. Documented in weir.h. */
 #include "api/fast.h"
+#include "heap/reclaim.h"
 
 #include "weir/weir.h"
 
@@ -28,6 +29,20 @@ void *weir_alloc_at_least(size_t size, size_t *actual)
         *actual = wr_alloc_good_size(size);
     }
     return object;
+}
+
+size_t weir_purge(int level)
+{
+    static const wr_reclaim_level levels[] = {
+        [WEIR_PURGE_DUE] = WR_RECLAIM_DUE,
+        [WEIR_PURGE_FREE] = WR_RECLAIM_FREE,
+        [WEIR_PURGE_ALL] = WR_RECLAIM_ALL,
+    };
+    if (level < 0 || (size_t)level >= WR_ARRAY_LENGTH(levels)) {
+        errno = EINVAL;
+        return 0;
+    }
+    return wr_reclaim(levels[level], 0);
 }
 
 int weir_resize_in_place(void *ptr, size_t size)

@@ -2,8 +2,9 @@
  *
  * No call, no lock, no atomic read-modify-write, no division; one way out, a tail call of the slow
  * path (slow.h). What is special about an address or a thread shows as class 0 or as a bin that is
- * empty and full at once (cache/cache.h), so it is tested by nothing here. All atomics are relaxed:
- * they are the owner's own, or constant while a block is out. ci/check/fast_path counts it. */
+ * empty and full at once (cache/cache.h), so it is tested by nothing here. Loads are
+ * relaxed: they are the owner's own, or constant while a block is out, or a thief's base, which its
+ * barrier orders (cache/steal.h). ci/check/fast_path counts it. */
 #ifndef WR_API_FAST_H
 #define WR_API_FAST_H
 
@@ -25,7 +26,8 @@ WR_INLINE bool wr_fast_pop(size_t class, void **block)
         return false;
     }
     *block = wr_load_relaxed(top - 1);
-    wr_store_relaxed(&bin->top, top - 1);
+    /* Publishes what lies below, as wr_fast_push(); pairs with take_from_bin() in cache/steal.c. */
+    wr_store_release(&bin->top, top - 1);
     return true;
 }
 
@@ -34,11 +36,13 @@ WR_INLINE bool wr_fast_push(size_t class, void *block)
 {
     wr_cache_bin *bin = wr_fast_bin(class);
     wr_cache_entry *top = wr_load_relaxed(&bin->top);
-    if (WR_UNLIKELY(top == bin->end)) {
+    if (WR_UNLIKELY(top >= bin->end)) {
         return false;
     }
     wr_store_relaxed(top, block);
-    wr_store_relaxed(&bin->top, top + 1);
+    /* Publishes the entry and what was done in the block, to a thief; pairs with take_from_bin() in
+     * cache/steal.c. */
+    wr_store_release(&bin->top, top + 1);
     return true;
 }
 

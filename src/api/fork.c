@@ -8,8 +8,11 @@
 #include "api/init.h"
 
 #include "cache/park.h"
+#include "cache/steal.h"
 #include "heap/heap.h"
 #include "heap/keep.h"
+#include "heap/purger.h"
+#include "heap/reclaim.h"
 #include "page/extent.h"
 #include "page/slice.h"
 
@@ -23,13 +26,22 @@ static void child(void)
     wr_bin_recover(wr_heap_default.bins);
     wr_park_recover();
     wr_keep_recover();
+    wr_steal_reset_after_fork();
     for (unsigned i = 0; i < wr_cache_count(); i++) {
         wr_cache *cache = wr_cache_at(i);
-        if (cache != NULL && cache != wr_cache_self && !wr_park_has_racy(cache)) {
+        if (cache == NULL) {
+            continue;
+        }
+        if (cache == wr_cache_self || wr_park_has_racy(cache)) {
+            wr_cache_settle(cache);
+        } else {
             wr_cache_recover(cache);
             wr_park_push(cache);
         }
     }
+    wr_cache_recount();
+    wr_reclaim_reset_after_fork();
+    wr_purger_reset_after_fork();
 }
 
 bool wr_fork_register(void)

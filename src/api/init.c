@@ -5,6 +5,7 @@
 #include "base/options.h"
 #include "cache/park.h"
 #include "diag/summary.h"
+#include "heap/purger.h"
 #include "heap/heap.h"
 #include "os/host.h"
 
@@ -46,6 +47,9 @@ static void leave_thread(void *cache)
 {
     wr_cache_self = &wr_cache_direct;
     wr_park_push(cache);
+    if (wr_park_living() == 0) {
+        wr_purger_stop(false);
+    }
 }
 
 /* Options are read as soon as libc has an environment, which the first calls can come before. */
@@ -117,6 +121,7 @@ __attribute__((constructor(101))) static void start(void)
 /* After all atexit handlers. */
 __attribute__((destructor(101))) static void finish(void)
 {
+    wr_purger_stop(true);
     if (wr_option_get(wr_option_summary) != 0) {
         wr_summary_print();
     }

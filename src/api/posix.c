@@ -2,10 +2,9 @@
  * mallopt, malloc_trim. Documented in include/weir/weir.h. */
 #include "api/fast.h"
 #include "api/names.h"
-#include "heap/keep.h"
 #include "heap/large.h"
+#include "heap/reclaim.h"
 #include "os/host.h"
-#include "page/purge.h"
 
 #include "weir/weir.h"
 
@@ -82,8 +81,7 @@ int weir_mallopt(int parameter, int value)
 
 int weir_malloc_trim(size_t pad)
 {
-    size_t kept = wr_keep_release_all();
-    return wr_purge_slices(pad / WR_SLICE_BYTES) != 0 || kept != 0;
+    return wr_reclaim(WR_RECLAIM_ALL, pad) != 0;
 }
 
 WR_LIBC_NAME(reallocarray, weir_reallocarray, void *, (void *ptr, size_t count, size_t size))

@@ -22,6 +22,10 @@
 /* Orders what stands before it before all later stores. */
 #define wr_fence_release() atomic_thread_fence(memory_order_release)
 
+/* Keeps the compiler from moving anything across. The processor's part comes from the other side:
+ * os/barrier.h. */
+#define wr_fence_compiler() atomic_signal_fence(memory_order_seq_cst)
+
 #define wr_exchange_acquire(p, v)                                                                  \
     (WR_STEP(), atomic_exchange_explicit((p), (v), memory_order_acquire))
 #define wr_exchange_release(p, v)                                                                  \

@@ -41,12 +41,36 @@
 #define WR_CACHE_BIN_BLOCKS_MIN 2
 /* Refills of a bin before its thread keeps the slab it takes from. */
 #define WR_CACHE_HOT_REFILLS 4
+/* With more caches than this a bin of a new one has to be used more before it holds anything back,
+ * by so many slow calls: a thousand threads that use 40 classes in passing and sleep would each pin
+ * a page for each class. */
+#define WR_CACHE_FEW      192
+#define WR_CACHE_PATIENCE 20
+/* Slow calls of a cache from one look at the clock to the next. */
+#define WR_CACHE_CALLS_PER_TICK 64
 /* Caches that can exist; threads beyond use the bins directly. */
 #define WR_CACHES_MAX 65536
 
 /* Steps by which the page heap grows: an eighth of what it has, between these. */
 #define WR_GROWTH_MIN_BYTES ((size_t)1 << 20)
 #define WR_GROWTH_MAX_BYTES ((size_t)64 << 20)
+
+/* A class is sparse when free blocks are more than so much of its blocks, and more than one part in
+ * so many of the heap, and so many bytes; dense again when they are less than so much. */
+#define WR_SPARSE_PERCENT    25
+#define WR_SPARSE_HEAP_SHARE 32
+#define WR_SPARSE_MIN_BYTES  ((size_t)1 << 20)
+#define WR_DENSE_PERCENT     12
+
+/* Steps of the curve by which dirty memory decays: what is left jumps by a tenth at most. */
+#define WR_DECAY_STEPS 16
+
+/* The purger's stack; a few frames, and what libc puts there for a thread. */
+#define WR_THREAD_STACK_BYTES ((size_t)128 << 10)
+/* Bytes that weir has from the kernel before a purger is worth a thread. */
+#define WR_PURGER_MIN_BYTES ((size_t)2 << 20)
+/* Milliseconds without a slow call after which the purger takes what a thread's cache holds. */
+#define WR_IDLE_MS 1000
 
 /* Descriptors come from chunks of this size; the first page or two serve a small program. */
 #define WR_META_CHUNK_BYTES ((size_t)128 << 10)

@@ -4,7 +4,9 @@
 #include "base/bits.h"
 #include "base/report.h"
 
-enum { TYPE_SIZE, TYPE_FLAG };
+#include <string.h>
+
+enum { TYPE_SIZE, TYPE_NUMBER, TYPE_FLAG, TYPE_AUTO };
 
 typedef struct row {
     const char *name; /* lower case, without the prefix */
@@ -56,17 +58,40 @@ static bool parse_size(const char *text, size_t *value)
     return *p == '\0';
 }
 
-static size_t parse_trusted(const char *text)
+static bool parse(int type, const char *text, size_t *value)
+{
+    if (type == TYPE_AUTO && strcmp(text, "auto") == 0) {
+        *value = WR_OPTION_AUTO;
+        return true;
+    }
+    return parse_size(text, value);
+}
+
+static size_t parse_trusted(const row *r, const char *text)
 {
     size_t value = 0;
-    (void)parse_size(text, &value);
+    (void)parse(r->type, text, &value);
     return value;
+}
+
+static const char *complaint(int type)
+{
+    switch (type) {
+    case TYPE_FLAG:
+        return "is no 0 or 1, the default holds";
+    case TYPE_AUTO:
+        return "is no 0, 1 or auto, the default holds";
+    case TYPE_NUMBER:
+        return "is no number, the default holds";
+    default:
+        return "is no number of bytes, the default holds";
+    }
 }
 
 size_t wr_option_get(wr_option option)
 {
     size_t value = wr_load_relaxed(&values[option]);
-    return value != 0 ? value - 1 : parse_trusted(rows[option].default_text);
+    return value != 0 ? value - 1 : parse_trusted(&rows[option], rows[option].default_text);
 }
 
 bool wr_option_is_set(wr_option option)
@@ -115,12 +140,10 @@ static void parse_variable(const char *variable)
             continue;
         }
         size_t value = 0;
-        if (!parse_size(text, &value)) {
-            warn(variable, name_length,
-                 rows[i].type == TYPE_FLAG ? "is no 0 or 1, the default holds"
-                                           : "is no number of bytes, the default holds");
-        } else if (value < parse_trusted(rows[i].min_text) ||
-                   value > parse_trusted(rows[i].max_text)) {
+        if (!parse(rows[i].type, text, &value)) {
+            warn(variable, name_length, complaint(rows[i].type));
+        } else if (value < parse_trusted(&rows[i], rows[i].min_text) ||
+                   value > parse_trusted(&rows[i], rows[i].max_text)) {
             warn(variable, name_length, "is out of range, the default holds");
         } else {
             wr_store_relaxed(&values[i], value + 1);

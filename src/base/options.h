@@ -18,7 +18,11 @@ typedef enum wr_option {
 } wr_option;
 #undef WR_OPTION
 
-/* Value of an option: bytes for a SIZE, 0 or 1 for a FLAG. Any thread. */
+/* What an AUTO option says when it leaves the choice to weir. */
+#define WR_OPTION_AUTO 2
+
+/* Value of an option: bytes for a SIZE, a NUMBER as it is, 0 or 1 for a FLAG, the same or
+ * WR_OPTION_AUTO for an AUTO. Any thread. */
 size_t wr_option_get(wr_option option);
 
 /* True if the environment set it. */

@@ -3,6 +3,8 @@
 
 #include "base/assert.h"
 #include "base/report.h"
+#include "bin/granule.h"
+#include "os/host.h"
 #include "page/extent.h"
 #include "page/purge.h"
 #include "page/slice.h"
@@ -56,6 +58,16 @@ static void take_over(wr_bin *bin, wr_span *slab)
 
 static void wr_bin_list(wr_span *slab);
 
+/* The caller owns a slab with all blocks free: its slices go back. */
+static void close_slab(wr_bin *bin, wr_span *slab)
+{
+    size_t slices = wr_span_slices(slab);
+    wr_granule_forget(slab);
+    (void)wr_fetch_sub_relaxed(&bin->slabs, 1);
+    wr_span_close(slab);
+    wr_slice_release(slab->start, slices);
+}
+
 /* The caller owns a slab with all blocks free: it becomes the bin's spare, or its slices go back.
  */
 static void retire(wr_span *slab)
@@ -69,10 +81,7 @@ static void retire(wr_span *slab)
         set_index_bit(bin, slab);
         return;
     }
-    size_t slices = wr_span_slices(slab);
-    (void)wr_fetch_sub_relaxed(&bin->slabs, 1);
-    wr_span_close(slab);
-    wr_slice_release(slab->start, slices);
+    close_slab(bin, slab);
     wr_purge_over_cap();
 }
 
@@ -199,6 +208,70 @@ unsigned wr_bin_refill(wr_bin *bin, wr_span **kept, unsigned most, void **out)
             return 0;
         }
     }
+}
+
+void *wr_bin_take(wr_bin *bin)
+{
+    void *block;
+    wr_span *slab = NULL;
+    if (wr_bin_refill(bin, &slab, 1, &block) == 0) {
+        return NULL;
+    }
+    wr_bin_give_up(slab);
+    return block;
+}
+
+/* Looks at a slab that the caller has just claimed, and gives it up or retires it. */
+static void trim_slab(wr_bin *bin, wr_span *slab, wr_trim how, wr_bin_census *census)
+{
+    if (wr_slab_is_whole(slab) && (how != WR_TRIM_STALE || wr_granule_all_stale(slab))) {
+        close_slab(bin, slab);
+        return;
+    }
+    if (how != WR_TRIM_SLABS) {
+        census->purged_bytes += wr_granule_purge(slab, how == WR_TRIM_ALL);
+    }
+    unsigned shift = wr_granule_shift(slab->bytes);
+    census->absent_bytes += (size_t)wr_count_bits(slab->absent) << shift;
+    census->stale_bytes += (size_t)wr_count_bits(slab->stale) << shift;
+    wr_bin_give_up(slab);
+}
+
+/* The listed slabs of 64 slices. */
+static void trim_word(wr_bin *bin, wr_region *region, unsigned word, wr_trim how,
+                      wr_bin_census *census)
+{
+    size_t block_bytes = wr_size_classes[bin->class].block_bytes;
+    /* Relaxed: a look; the claim decides. */
+    uint64_t bits = wr_load_relaxed(index_word(bin, region, word));
+    for (; bits != 0; bits &= bits - 1) {
+        unsigned slice = word * WR_WORD_BITS + wr_lowest_bit(bits);
+        /* Observes the descriptor's state word; pairs with wr_span_obtain(). */
+        wr_span *seen = wr_load_acquire(&region->span[slice]);
+        int64_t count = wr_slab_count_racy(seen);
+        census->free_blocks += count > 0 ? (size_t)count : 0;
+        if (count > 0 && (size_t)count * block_bytes >= wr_host_page_bytes() &&
+            wr_bin_unlist_try(bin, region, slice)) {
+            /* Relaxed: the claim has ordered it. */
+            wr_span *slab = wr_load_relaxed(&region->span[slice]);
+            take_over(bin, slab);
+            trim_slab(bin, slab, how, census);
+        }
+    }
+}
+
+void wr_bin_trim(wr_bin *bin, wr_trim how, wr_bin_census *census)
+{
+    *census = (wr_bin_census){0};
+    for (unsigned r = 0; r < wr_region_count(); r++) {
+        wr_region *region = wr_region_at(r);
+        wr_summary *words = &region->listed_words[bin->class];
+        for (unsigned word = 0; (word = wr_summary_next(words, word)) < WR_SUMMARY_WORDS; word++) {
+            trim_word(bin, region, word, how, census);
+        }
+    }
+    census->slabs = wr_load_relaxed(&bin->slabs);
+    census->blocks = census->slabs * wr_size_classes[bin->class].blocks;
 }
 
 /* Only words with a span in use can have listed slabs. */

@@ -2,6 +2,7 @@
 #include "bin/slab.h"
 
 #include "base/assert.h"
+#include "bin/granule.h"
 
 static int64_t blocks_of(int64_t count)
 {
@@ -27,6 +28,8 @@ wr_span *wr_slab_open(uintptr_t start, unsigned class, struct wr_bin *bin)
     slab->blocks = shape->blocks;
     slab->class = (uint8_t) class;
     slab->is_spare = 0;
+    slab->absent = 0;
+    slab->stale = 0;
     /* Relaxed: only late CASes of an earlier life touch the words now, and those fail; the blocks'
      * way to other threads publishes them. */
     for (unsigned w = 0; w < words; w++) {
@@ -40,14 +43,31 @@ wr_span *wr_slab_open(uintptr_t start, unsigned class, struct wr_bin *bin)
     return slab;
 }
 
-unsigned wr_slab_take(wr_span *slab, unsigned most, void **out)
+/* Those of the free blocks of a word that lie on no absent granule. */
+static uint64_t present_bits(const wr_span *slab, unsigned word, uint64_t bits)
 {
-    WR_ASSERT((wr_load_relaxed(&slab->state) & WR_SLAB_OWNED) != 0);
+    unsigned shift = wr_granule_shift(slab->bytes);
+    uint64_t present = bits;
+    for (uint64_t left = bits; left != 0; left &= left - 1) {
+        uint32_t index = word * WR_WORD_BITS + wr_lowest_bit(left);
+        if ((wr_granule_mask(slab, shift, index * slab->block_bytes) & slab->absent) != 0) {
+            present &= ~(left & -left);
+        }
+    }
+    return present;
+}
+
+/* Takes up to `most` blocks, with `present` only those whose pages are there. */
+static unsigned take(wr_span *slab, unsigned most, bool present, void **out)
+{
     unsigned taken = 0;
     unsigned words = word_count(slab);
     for (unsigned w = 0; w < words && taken < most; w++) {
         /* Relaxed: a look; bits can only be added by others. */
         uint64_t bits = wr_load_relaxed(&slab->free_bits[w]);
+        if (bits != 0 && present) {
+            bits = present_bits(slab, w, bits);
+        }
         if (bits == 0) {
             continue;
         }
@@ -66,6 +86,29 @@ unsigned wr_slab_take(wr_span *slab, unsigned most, void **out)
         (void)wr_fetch_sub_relaxed(&slab->state, blocks_of(taken));
     }
     return taken;
+}
+
+/* The same from a slab with granules that are absent or stale: absent ones last. */
+static unsigned take_by_granule(wr_span *slab, unsigned most, void **out)
+{
+    unsigned taken = take(slab, most, true, out);
+    if (taken < most && slab->absent != 0) {
+        taken += take(slab, most - taken, false, out + taken);
+    }
+    unsigned shift = wr_granule_shift(slab->bytes);
+    uint32_t used = 0;
+    for (unsigned i = 0; i < taken; i++) {
+        used |= wr_granule_mask(slab, shift, (uint32_t)((uintptr_t)out[i] - slab->start));
+    }
+    wr_granule_touch(slab, shift, used);
+    return taken;
+}
+
+unsigned wr_slab_take(wr_span *slab, unsigned most, void **out)
+{
+    WR_ASSERT((wr_load_relaxed(&slab->state) & WR_SLAB_OWNED) != 0);
+    return WR_LIKELY((slab->absent | slab->stale) == 0) ? take(slab, most, false, out)
+                                                        : take_by_granule(slab, most, out);
 }
 
 bool wr_slab_locate(const wr_span *slab, uintptr_t address, wr_slab_place *place)
@@ -137,6 +180,12 @@ void wr_slab_claimed(wr_span *slab)
 int64_t wr_slab_count_racy(const wr_span *slab)
 {
     return wr_slab_state_count(wr_load_relaxed(&slab->state));
+}
+
+bool wr_slab_is_whole(const wr_span *slab)
+{
+    /* Observes all adds that count, as wr_slab_disown(); pairs with wr_slab_add(). */
+    return wr_slab_state_count(wr_load_acquire(&slab->state)) == slab->blocks;
 }
 
 bool wr_slab_is_empty_racy(const wr_span *slab, uint32_t blocks)

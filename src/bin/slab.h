@@ -62,7 +62,8 @@ typedef enum wr_slab_duty {
  * NULL when the kernel refuses memory for the descriptor; the slices stay the caller's. */
 wr_span *wr_slab_open(uintptr_t start, unsigned class, struct wr_bin *bin);
 
-/* Takes up to `most` blocks, lowest first, into out. Returns how many: 0 only when none is free. */
+/* Takes up to `most` blocks into out, lowest first, but those on purged pages (bin/granule.h) after
+ * the others. Returns how many: 0 only when none is free. */
 unsigned wr_slab_take(wr_span *slab, unsigned most, void **out);
 
 /* Where a block's bit is. */
@@ -89,6 +90,9 @@ void wr_slab_claimed(wr_span *slab);
 
 /* Free blocks as the state word says; exact for the owner of a slab at rest. */
 int64_t wr_slab_count_racy(const wr_span *slab);
+
+/* All of the slab's blocks are free, for its owner: it may be retired, invariant (3). */
+bool wr_slab_is_whole(const wr_span *slab);
 
 /* All of the slab's blocks are free, as a thread without a claim sees it. */
 bool wr_slab_is_empty_racy(const wr_span *slab, uint32_t blocks);

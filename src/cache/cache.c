@@ -2,6 +2,7 @@
 #include "cache/cache.h"
 
 #include "base/assert.h"
+#include "base/options.h"
 #include "os/vm.h"
 
 #include <string.h>
@@ -26,21 +27,46 @@ unsigned wr_cache_capacity_max(unsigned class)
 }
 
 /* The array of a cold bin, in the page of the cache's head. */
-static wr_cache_entry *cold_array(wr_cache *cache, unsigned class)
+static size_t cold_array(unsigned class)
 {
-    return cache->cold + (class - 1) * WR_CACHE_COLD_BLOCKS;
+    return offsetof(wr_cache, cold) / sizeof(wr_cache_entry) + (class - 1) * WR_CACHE_COLD_BLOCKS;
 }
 
 /* The array of a hot bin: behind the first page, one after the other, each as large as it may get,
  * so that a bin moves once and costs page frames only when it is hot. */
-static wr_cache_entry *hot_array(wr_cache *cache, unsigned class)
+static size_t hot_array(unsigned class)
 {
     size_t entries = 4 * WR_KIB / sizeof(wr_cache_entry);
     for (unsigned c = 1; c < class; c++) {
         entries += wr_cache_capacity_max(c);
     }
     WR_ASSERT((entries + wr_cache_capacity_max(class)) * sizeof(wr_cache_entry) <= WR_CACHE_BYTES);
-    return (wr_cache_entry *)cache + entries;
+    return entries;
+}
+
+/* Slow calls of a class before a cache holds blocks of it back, beyond what the class asks for
+ * itself: none while there are few threads. */
+static unsigned patience(void)
+{
+    return wr_cache_count() <= WR_CACHE_FEW ? 0 : WR_CACHE_PATIENCE;
+}
+
+/* What a bin may hold before it is hot. */
+static unsigned cold_capacity(unsigned class)
+{
+    return class <= cold_classes() && patience() == 0 ? WR_CACHE_COLD_BLOCKS : 0;
+}
+
+/* Gives an empty bin its first array, in a cache that no other thread knows. */
+static void open_bin(wr_cache *cache, unsigned class)
+{
+    wr_cache_bin *bin = &cache->bins[class];
+    cache->capacity[class] = (uint16_t)cold_capacity(class);
+    cache->array[class] =
+        (uint16_t)(class <= cold_classes() ? cold_array(class) : hot_array(class));
+    wr_store_relaxed(&bin->base, wr_cache_array(cache, class));
+    wr_store_relaxed(&bin->top, wr_cache_array(cache, class));
+    bin->end = wr_cache_array(cache, class) + cache->capacity[class];
 }
 
 wr_cache *wr_cache_create(wr_bin *source)
@@ -63,12 +89,8 @@ wr_cache *wr_cache_create(wr_bin *source)
     }
     cache->id = id;
     cache->source = source;
-    for (unsigned class = 1; class <= cold_classes(); class ++) {
-        wr_cache_bin *bin = &cache->bins[class];
-        cache->capacity[class] = WR_CACHE_COLD_BLOCKS;
-        wr_store_relaxed(&bin->base, cold_array(cache, class));
-        wr_store_relaxed(&bin->top, cold_array(cache, class));
-        bin->end = cold_array(cache, class) + WR_CACHE_COLD_BLOCKS;
+    for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
+        open_bin(cache, class);
     }
     /* Publishes the cache; pairs with wr_cache_at(). */
     wr_store_release(&caches[id], cache);
@@ -87,6 +109,30 @@ wr_cache *wr_cache_at(unsigned number)
     return wr_load_acquire(&caches[number]);
 }
 
+/* ---- the owner's slow calls ---- */
+
+/* Begins a slow call of the owner; false while a thief has the cache. */
+static bool enter(wr_cache *cache)
+{
+    wr_store_relaxed(&cache->busy, 1);
+    /* First the word that says we are in, then the look at the thief: for the processor by the
+     * barrier of wr_steal(), with which this pairs. */
+    wr_fence_compiler();
+    /* Observes what the last thief left; pairs with let_go() in cache/steal.c. */
+    if (WR_LIKELY(wr_load_acquire(&cache->thief) == 0)) {
+        return true;
+    }
+    /* Publishes nothing new; pairs with hold() in cache/steal.c. */
+    wr_store_release(&cache->busy, 0);
+    return false;
+}
+
+static void leave(wr_cache *cache)
+{
+    /* Publishes what the call did; pairs with hold() in cache/steal.c. */
+    wr_store_release(&cache->busy, 0);
+}
+
 /* The owner's view of a bin: plain loads of its own stores. */
 static wr_cache_entry *top_of(const wr_cache_bin *bin)
 {
@@ -96,6 +142,18 @@ static wr_cache_entry *top_of(const wr_cache_bin *bin)
 static wr_cache_entry *base_of(const wr_cache_bin *bin)
 {
     return wr_load_relaxed(&bin->base);
+}
+
+static void set_top(wr_cache_bin *bin, wr_cache_entry *top)
+{
+    /* Publishes the entries below and what was done in their blocks; pairs with take_from_bin() in
+     * cache/steal.c. */
+    wr_store_release(&bin->top, top);
+}
+
+static unsigned length_of(const wr_cache_bin *bin)
+{
+    return (unsigned)(top_of(bin) - base_of(bin));
 }
 
 /* Between these two a fork's child would find the stack of the class in pieces. */
@@ -112,23 +170,93 @@ static void end_change(wr_cache *cache)
     wr_store_release(&cache->changing, 0);
 }
 
+/* Places `length` blocks from `from` on at the start of the bin's array. */
+static void place(wr_cache *cache, unsigned class, const wr_cache_entry *from, size_t length)
+{
+    wr_cache_bin *bin = &cache->bins[class];
+    wr_cache_entry *array = wr_cache_array(cache, class);
+    if (length != 0 && from != array) {
+        memmove((void *)array, (const void *)from, length * sizeof *array);
+    }
+    wr_store_relaxed(&bin->base, array);
+    set_top(bin, array + length);
+}
+
+/* Moves the blocks down to the start of the array, where a thief left room below them. */
+static void close_up(wr_cache *cache, unsigned class)
+{
+    wr_cache_bin *bin = &cache->bins[class];
+    if (WR_UNLIKELY(base_of(bin) != wr_cache_array(cache, class))) {
+        begin_change(cache, class);
+        place(cache, class, base_of(bin), length_of(bin));
+        end_change(cache);
+    }
+}
+
+static bool is_closed(wr_cache *cache, unsigned class)
+{
+    return cache->bins[class].end == wr_cache_array(cache, class);
+}
+
+static void set_end(wr_cache *cache, unsigned class, bool closed)
+{
+    cache->bins[class].end = wr_cache_array(cache, class) + (closed ? 0 : cache->capacity[class]);
+}
+
+/* A bin whose class is sparse is closed, until it is dense again. */
+static void follow_source(wr_cache *cache, unsigned class)
+{
+    bool sparse = wr_bin_is_sparse(&cache->source[class]);
+    if (WR_UNLIKELY(sparse != is_closed(cache, class))) {
+        set_end(cache, class, sparse);
+    }
+}
+
+/* ---- capacity ---- */
+
+/* Bytes of all hot bins of all threads. Relaxed: a cap that may be overrun for a moment. */
+static _Atomic size_t hot_bytes;
+
+/* The part of a capacity that counts: places that cold bins do not have. */
+static size_t hot_bytes_of(unsigned class, unsigned capacity)
+{
+    unsigned cold = class <= cold_classes() ? WR_CACHE_COLD_BLOCKS : 0;
+    return capacity <= cold ? 0 : (capacity - cold) * (size_t)wr_size_classes[class].block_bytes;
+}
+
+static void count_hot_bytes(wr_cache *cache, size_t more, size_t fewer)
+{
+    (void)wr_fetch_add_relaxed(&hot_bytes, more - fewer);
+    cache->hot_bytes += more - fewer;
+}
+
 /* Gives a bin another capacity, at least its blocks; moves it when it turns hot or cold. */
 static void set_capacity(wr_cache *cache, unsigned class, unsigned capacity)
 {
     wr_cache_bin *bin = &cache->bins[class];
-    size_t length = (size_t)(top_of(bin) - base_of(bin));
+    unsigned length = length_of(bin);
     WR_ASSERT(length <= capacity && capacity <= wr_cache_capacity_max(class));
+    bool closed = is_closed(cache, class) && cache->capacity[class] != 0;
     bool cold = class <= cold_classes() && capacity <= WR_CACHE_COLD_BLOCKS;
-    wr_cache_entry *array = cold ? cold_array(cache, class) : hot_array(cache, class);
+    const wr_cache_entry *from = base_of(bin);
+    count_hot_bytes(cache, hot_bytes_of(class, capacity),
+                    hot_bytes_of(class, cache->capacity[class]));
     begin_change(cache, class);
-    if (length != 0) {
-        memmove((void *)array, (void *)base_of(bin), length * sizeof *array);
-    }
-    wr_store_relaxed(&bin->base, array);
-    wr_store_relaxed(&bin->top, array + length);
-    bin->end = array + capacity;
     cache->capacity[class] = (uint16_t)capacity;
+    cache->array[class] = (uint16_t)(cold ? cold_array(class) : hot_array(class));
+    place(cache, class, from, length);
+    set_end(cache, class, closed);
     end_change(cache);
+}
+
+/* Slow calls of a bin before it grows from a capacity. */
+static unsigned heat_to_grow(unsigned class, unsigned capacity)
+{
+    if (capacity != 0) {
+        return 2;
+    }
+    unsigned heat = class <= cold_classes() ? 1 : WR_CACHE_HOT_REFILLS;
+    return heat > patience() ? heat : patience();
 }
 
 /* Capacity doubles with each slow call once a class is used more than in passing; a class without a
@@ -137,11 +265,15 @@ static void grow(wr_cache *cache, unsigned class)
 {
     unsigned capacity = cache->capacity[class];
     unsigned most = wr_cache_capacity_max(class);
-    if (capacity == most || cache->heat[class] < (capacity == 0 ? WR_CACHE_HOT_REFILLS : 2)) {
+    if (capacity == most || cache->heat[class] < heat_to_grow(class, capacity)) {
         return;
     }
     unsigned next = capacity == 0 ? WR_CACHE_COLD_BLOCKS : 2 * capacity;
-    set_capacity(cache, class, next < most ? next : most);
+    next = next < most ? next : most;
+    size_t more = hot_bytes_of(class, next) - hot_bytes_of(class, capacity);
+    if (wr_load_relaxed(&hot_bytes) + more <= wr_option_get(wr_option_cache_max)) {
+        set_capacity(cache, class, next);
+    }
 }
 
 /* Takes the `count` oldest blocks out of a bin. */
@@ -149,11 +281,9 @@ static void take_oldest(wr_cache *cache, unsigned class, unsigned count, void **
 {
     wr_cache_bin *bin = &cache->bins[class];
     wr_cache_entry *base = base_of(bin);
-    size_t rest = (size_t)(top_of(bin) - base) - count;
     begin_change(cache, class);
     memcpy(out, (void *)base, count * sizeof *base);
-    memmove((void *)base, (void *)(base + count), rest * sizeof *base);
-    wr_store_relaxed(&bin->top, base + rest);
+    place(cache, class, base + count, length_of(bin) - count);
     end_change(cache);
 }
 
@@ -169,11 +299,6 @@ static void flush(wr_cache *cache, unsigned class, unsigned count, const char *f
     }
 }
 
-static unsigned length_of(const wr_cache_bin *bin)
-{
-    return (unsigned)(top_of(bin) - base_of(bin));
-}
-
 static void leave_slab(wr_cache_bin *bin)
 {
     wr_span *slab = bin->slab;
@@ -186,8 +311,7 @@ static void leave_slab(wr_cache_bin *bin)
 /* Every so many slow calls one bin is looked at: unused since the last look, it shrinks by half. */
 static void visit_next(wr_cache *cache)
 {
-    enum { CALLS_PER_VISIT = 64 };
-    if (wr_load_relaxed(&cache->slow_calls) % CALLS_PER_VISIT != 0) {
+    if (!wr_cache_is_tick(cache)) {
         return;
     }
     unsigned class = cache->visit % (WR_CLASS_COUNT - 1) + 1;
@@ -206,9 +330,43 @@ static void visit_next(wr_cache *cache)
     }
 }
 
+static size_t hot_bytes_of_all(const wr_cache *cache)
+{
+    size_t bytes = 0;
+    for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
+        bytes += hot_bytes_of(class, cache->capacity[class]);
+    }
+    return bytes;
+}
+
+/* After a thief was there: the thread was idle, so all bins begin anew. What it has freed since
+ * stays where it has filled a bin. */
+static void cool_down(wr_cache *cache)
+{
+    cache->swept = false;
+    count_hot_bytes(cache, hot_bytes_of_all(cache), cache->hot_bytes);
+    for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
+        cache->heat[class] = 0;
+        unsigned capacity = class <= cold_classes() ? WR_CACHE_COLD_BLOCKS : 0;
+        capacity = capacity < cache->capacity[class] ? capacity : cache->capacity[class];
+        if (length_of(&cache->bins[class]) <= capacity) {
+            set_capacity(cache, class, capacity);
+        }
+    }
+}
+
+void wr_cache_swept(wr_cache *cache)
+{
+    cache->swept = true;
+    count_hot_bytes(cache, 0, cache->hot_bytes);
+}
+
 static void count_slow_call(wr_cache *cache, unsigned class)
 {
     wr_cache_count_up(&cache->slow_calls, 1);
+    if (WR_UNLIKELY(cache->swept)) {
+        cool_down(cache);
+    }
     cache->recent[class] = 1;
     if (cache->heat[class] < UINT8_MAX) {
         cache->heat[class]++;
@@ -216,40 +374,72 @@ static void count_slow_call(wr_cache *cache, unsigned class)
     visit_next(cache);
 }
 
-void *wr_cache_refill(wr_cache *cache, unsigned class)
+/* ---- refill and overflow ---- */
+
+/* Blocks from the bin, and from the slab that the thread keeps once the class is hot. */
+static unsigned take_batch(wr_cache *cache, unsigned class, unsigned most, void **out)
 {
     wr_cache_bin *bin = &cache->bins[class];
-    count_slow_call(cache, class);
-    WR_ASSERT(length_of(bin) == 0);
-    grow(cache, class);
-    void *blocks[WR_BATCH_BLOCKS];
-    unsigned want = cache->capacity[class] / 2u + 1;
-    unsigned got = wr_bin_refill(&cache->source[class], &bin->slab,
-                                 want < WR_BATCH_BLOCKS ? want : WR_BATCH_BLOCKS, blocks);
-    if (got == 0) {
-        return NULL;
-    }
-    if (cache->heat[class] < WR_CACHE_HOT_REFILLS) {
+    unsigned got = wr_bin_refill(&cache->source[class], &bin->slab, most, out);
+    if (cache->heat[class] < WR_CACHE_HOT_REFILLS + patience()) {
         leave_slab(bin); /* threads that use a class in passing share slabs */
     }
     wr_cache_count_up(&cache->served_bytes, got * (size_t)wr_size_classes[class].block_bytes);
+    return got;
+}
+
+unsigned wr_cache_take_batch(wr_cache *cache, unsigned class, unsigned most, void **out)
+{
+    if (WR_UNLIKELY(!enter(cache))) {
+        out[0] = wr_bin_take(&cache->source[class]);
+        return out[0] != NULL;
+    }
+    count_slow_call(cache, class);
+    unsigned got = take_batch(cache, class, most, out);
+    leave(cache);
+    return got;
+}
+
+void *wr_cache_refill(wr_cache *cache, unsigned class)
+{
+    if (WR_UNLIKELY(!enter(cache))) {
+        return wr_bin_take(&cache->source[class]);
+    }
+    wr_cache_bin *bin = &cache->bins[class];
+    count_slow_call(cache, class);
+    WR_ASSERT(length_of(bin) == 0);
+    close_up(cache, class);
+    follow_source(cache, class);
+    grow(cache, class);
+    void *blocks[WR_BATCH_BLOCKS];
+    unsigned want = cache->capacity[class] / 2u + 1;
+    unsigned got =
+        take_batch(cache, class, want < WR_BATCH_BLOCKS ? want : WR_BATCH_BLOCKS, blocks);
     /* The lowest address goes out first. */
     wr_cache_entry *top = base_of(bin);
     for (unsigned i = got; i-- > 1;) {
         wr_store_relaxed(top, blocks[i]);
         top++;
     }
-    wr_store_relaxed(&bin->top, top);
-    return blocks[0];
+    set_top(bin, top);
+    leave(cache);
+    return got == 0 ? NULL : blocks[0];
 }
 
 void wr_cache_overflow(wr_cache *cache, unsigned class, void *block, const char *function)
 {
+    if (WR_UNLIKELY(!enter(cache))) {
+        wr_bin_return(1, &block, function);
+        return;
+    }
     wr_cache_bin *bin = &cache->bins[class];
     count_slow_call(cache, class);
+    close_up(cache, class);
+    follow_source(cache, class);
     grow(cache, class);
     unsigned capacity = cache->capacity[class];
-    if (capacity == 0) {
+    if (is_closed(cache, class)) {
+        leave(cache);
         wr_bin_return(1, &block, function);
         return;
     }
@@ -259,22 +449,55 @@ void wr_cache_overflow(wr_cache *cache, unsigned class, void *block, const char 
     }
     wr_cache_entry *top = top_of(bin);
     wr_store_relaxed(top, block);
-    wr_store_relaxed(&bin->top, top + 1);
+    set_top(bin, top + 1);
+    leave(cache);
 }
 
 void wr_cache_leave_slabs(wr_cache *cache)
 {
+    if (!enter(cache)) {
+        return;
+    }
     for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
         leave_slab(&cache->bins[class]);
     }
+    leave(cache);
 }
 
 void wr_cache_drain(wr_cache *cache)
 {
-    wr_cache_leave_slabs(cache);
+    if (!enter(cache)) {
+        return;
+    }
     for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
+        leave_slab(&cache->bins[class]);
         flush(cache, class, length_of(&cache->bins[class]), "free");
     }
+    leave(cache);
+}
+
+/* ---- after fork ---- */
+
+void wr_cache_settle(wr_cache *cache)
+{
+    /* Relaxed: the child has one thread. */
+    if (wr_load_relaxed(&cache->thief) != 0) {
+        for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
+            wr_cache_entry *to = wr_cache_array(cache, class);
+            wr_cache_entry *top = wr_load_relaxed(&cache->bins[class].top);
+            wr_store_relaxed(&cache->bins[class].base, to);
+            for (wr_cache_entry *from = to; from < top; from++) {
+                void *block = wr_load_relaxed(from);
+                if (block != NULL) {
+                    wr_store_relaxed(to, block);
+                    to++;
+                }
+            }
+            set_top(&cache->bins[class], to);
+        }
+        wr_store_relaxed(&cache->thief, 0);
+    }
+    wr_store_relaxed(&cache->busy, 0);
 }
 
 void wr_cache_recover(wr_cache *cache)
@@ -285,11 +508,13 @@ void wr_cache_recover(wr_cache *cache)
     if (class != 0) {
         wr_cache_bin *bin = &cache->bins[class];
         cache->capacity[class] = (uint16_t)wr_cache_capacity_max(class);
-        wr_store_relaxed(&bin->base, hot_array(cache, class));
-        wr_store_relaxed(&bin->top, hot_array(cache, class));
-        bin->end = hot_array(cache, class) + cache->capacity[class];
+        cache->array[class] = (uint16_t)hot_array(class);
+        wr_store_relaxed(&bin->base, wr_cache_array(cache, class));
+        wr_store_relaxed(&bin->top, wr_cache_array(cache, class));
+        set_end(cache, class, false);
         end_change(cache);
     }
+    wr_cache_settle(cache);
     for (unsigned c = 1; c < WR_CLASS_COUNT; c++) {
         if (cache->bins[c].slab != NULL) {
             wr_slab_recount(cache->bins[c].slab);
@@ -298,12 +523,28 @@ void wr_cache_recover(wr_cache *cache)
     wr_cache_leave_slabs(cache);
 }
 
+void wr_cache_recount(void)
+{
+    size_t bytes = 0;
+    for (unsigned i = 0; i < wr_cache_count(); i++) {
+        wr_cache *cache = wr_cache_at(i);
+        if (cache != NULL) {
+            cache->hot_bytes = hot_bytes_of_all(cache);
+            bytes += cache->hot_bytes;
+        }
+    }
+    wr_store_relaxed(&hot_bytes, bytes); /* the child has one thread */
+}
+
 void wr_cache_assert_valid(const wr_cache *cache)
 {
     for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
         const wr_cache_bin *bin = &cache->bins[class];
-        WR_ASSERT(base_of(bin) <= top_of(bin) && top_of(bin) <= bin->end);
-        WR_ASSERT(bin->end - base_of(bin) == cache->capacity[class]);
+        const wr_cache_entry *array = (const wr_cache_entry *)cache + cache->array[class];
+        WR_ASSERT(array <= base_of(bin) && base_of(bin) <= top_of(bin));
+        WR_ASSERT(top_of(bin) <= array + cache->capacity[class]);
+        WR_ASSERT(bin->end == array || bin->end == array + cache->capacity[class]);
+        (void)bin, (void)array;
     }
     WR_ASSERT(length_of(&cache->bins[WR_CLASS_NONE]) == 0);
 }

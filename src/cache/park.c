@@ -5,6 +5,7 @@
 
 static _Atomic uint64_t parked[WR_SUMMARY_WORDS];
 static wr_summary parked_words;
+static _Atomic unsigned parked_count; /* relaxed: a statistic */
 
 _Static_assert(WR_CACHES_MAX == WR_SUMMARY_WORDS * WR_WORD_BITS, "a bit per cache");
 
@@ -14,6 +15,7 @@ void wr_park_push(wr_cache *cache)
     unsigned word = cache->id / WR_WORD_BITS;
     /* Publishes the cache's contents; pairs with wr_park_adopt(). Before the mark, see
      * page/summary.h; pairs with wr_summary_unmark(). */
+    (void)wr_fetch_add_relaxed(&parked_count, 1);
     (void)wr_fetch_or_seq_cst(&parked[word], (uint64_t)1 << (cache->id % WR_WORD_BITS));
     wr_summary_mark(&parked_words, word);
 }
@@ -34,6 +36,7 @@ wr_cache *wr_park_adopt(void)
         /* Linearisation point. Observes the contents; pairs with wr_park_push(). */
         uint64_t old = wr_fetch_and_seq_cst(&parked[word], ~bit);
         if ((old & bit) != 0) {
+            (void)wr_fetch_sub_relaxed(&parked_count, 1);
             if ((old & ~bit) == 0) {
                 wr_summary_unmark(&parked_words, word, &parked[word]);
             }
@@ -45,12 +48,23 @@ wr_cache *wr_park_adopt(void)
 
 void wr_park_recover(void)
 {
+    unsigned count = 0;
     for (unsigned w = 0; w * WR_WORD_BITS < wr_cache_count(); w++) {
         /* Relaxed: the child has one thread. */
-        if (wr_load_relaxed(&parked[w]) != 0) {
+        uint64_t bits = wr_load_relaxed(&parked[w]);
+        if (bits != 0) {
             wr_summary_mark(&parked_words, w);
+            count += wr_count_bits(bits);
         }
     }
+    wr_store_relaxed(&parked_count, count);
+}
+
+unsigned wr_park_living(void)
+{
+    unsigned parked_now = wr_load_relaxed(&parked_count);
+    unsigned all = wr_cache_count();
+    return all > parked_now ? all - parked_now : 0;
 }
 
 bool wr_park_has_racy(const wr_cache *cache)

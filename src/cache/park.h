@@ -22,6 +22,9 @@ wr_cache *wr_park_adopt(void);
 /* After fork, in the child: marks words that a dead thread had yet to mark. */
 void wr_park_recover(void);
 
+/* Caches that threads have; a statistic. */
+unsigned wr_park_living(void);
+
 /* True if the cache is parked, as one thread sees it at a moment. */
 bool wr_park_has_racy(const wr_cache *cache);
 

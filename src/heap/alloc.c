@@ -5,20 +5,16 @@
 #include "heap/heap.h"
 #include "heap/keep.h"
 #include "heap/large.h"
+#include "heap/purger.h"
 #include "os/host.h"
 
 #include <string.h>
 
-/* A block straight from the bin, for threads without a cache. */
-static void *take_direct(unsigned class)
+/* At the end of a slow call: time may have made something due. Not within a free, a thread may be
+ * started. */
+static void end_slow_call(wr_cache *cache, bool is_free)
 {
-    void *block;
-    wr_span *slab = NULL;
-    if (wr_bin_refill(&wr_heap_default.bins[class], &slab, 1, &block) == 0) {
-        return NULL;
-    }
-    wr_bin_give_up(slab);
-    return block;
+    wr_purger_poke(wr_cache_is_tick(cache), !is_free);
 }
 
 static void *pop(wr_cache_bin *bin)
@@ -27,18 +23,23 @@ static void *pop(wr_cache_bin *bin)
     if (top <= wr_load_relaxed(&bin->base)) {
         return NULL;
     }
-    top--;
-    wr_store_relaxed(&bin->top, top);
-    return wr_load_relaxed(top);
+    void *block = wr_load_relaxed(top - 1);
+    /* As wr_fast_pop(); pairs with take_from_bin() in cache/steal.c. */
+    wr_store_release(&bin->top, top - 1);
+    return block;
 }
 
 static void *try_small(wr_cache *cache, unsigned class)
 {
     if (!wr_cache_is_real(cache)) {
-        return take_direct(class);
+        return wr_bin_take(&wr_heap_default.bins[class]);
     }
     void *block = pop(&cache->bins[class]);
-    return block != NULL ? block : wr_cache_refill(cache, class);
+    if (block == NULL) {
+        block = wr_cache_refill(cache, class);
+        end_slow_call(cache, false);
+    }
+    return block;
 }
 
 static void *alloc_small(wr_cache *cache, unsigned class)
@@ -56,6 +57,7 @@ static void *count_large(wr_cache *cache, void *object, size_t size)
     if (object != NULL && wr_cache_is_real(cache)) {
         wr_cache_count_up(&cache->slow_calls, 1);
         wr_cache_count_up(&cache->served_bytes, wr_large_good_size(size));
+        end_slow_call(cache, false);
     }
     return object;
 }
@@ -91,14 +93,12 @@ size_t wr_alloc_batch(wr_cache *cache, size_t size, size_t n, void **out)
         }
         while (done < n) {
             unsigned want = (unsigned)wr_min(n - done, WR_BATCH_BLOCKS);
-            unsigned got = wr_bin_refill(&cache->source[class], &bin->slab, want, out + done);
+            unsigned got = wr_cache_take_batch(cache, class, want, out + done);
             if (got == 0) {
                 break;
             }
             done += got;
-            wr_cache_count_up(&cache->slow_calls, 1);
-            wr_cache_count_up(&cache->served_bytes,
-                              got * (size_t)wr_size_classes[class].block_bytes);
+            end_slow_call(cache, false);
         }
     }
     for (; done < n; done++) {
@@ -149,12 +149,14 @@ static void free_small(wr_cache *cache, unsigned class, void *ptr, const char *f
     }
     wr_cache_bin *bin = &cache->bins[class];
     wr_cache_entry *top = wr_load_relaxed(&bin->top); /* the owner's own store */
-    if (top == bin->end) {
+    if (top >= bin->end) {
         wr_cache_overflow(cache, class, ptr, function);
+        end_slow_call(cache, true);
         return;
     }
     wr_store_relaxed(top, ptr);
-    wr_store_relaxed(&bin->top, top + 1);
+    /* As wr_fast_push(); pairs with take_from_bin() in cache/steal.c. */
+    wr_store_release(&bin->top, top + 1);
 }
 
 void wr_alloc_free(wr_cache *cache, void *ptr, const char *function)
@@ -170,6 +172,10 @@ void wr_alloc_free(wr_cache *cache, void *ptr, const char *function)
     wr_span *span = large_span(ptr, function);
     if (WR_UNLIKELY(!wr_large_free(span))) {
         report(span, ptr, function);
+    }
+    if (wr_cache_is_real(cache)) {
+        wr_cache_count_up(&cache->slow_calls, 1);
+        end_slow_call(cache, true);
     }
 }
 

@@ -118,6 +118,15 @@ wr_kept wr_keep_take(size_t bytes)
     return unpack(best_word);
 }
 
+size_t wr_keep_release_to(size_t keep_bytes)
+{
+    size_t released = 0;
+    for (unsigned i = 0; i < WR_KEEP_SLOTS && wr_keep_bytes() > keep_bytes; i++) {
+        released += release_slot(wr_fetch_add_relaxed(&oldest, 1) % WR_KEEP_SLOTS);
+    }
+    return released;
+}
+
 size_t wr_keep_release_all(void)
 {
     size_t released = 0;

@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <time.h>
 #include <unistd.h>
 
 size_t wr_host_page_bytes(void)
@@ -84,6 +85,13 @@ bool wr_host_resident_kib(size_t *now_kib, size_t *peak_kib)
     *peak_kib = status_field_kib(status, "\nVmHWM:");
     errno = saved;
     return *peak_kib != 0;
+}
+
+uint64_t wr_host_milliseconds(void)
+{
+    struct timespec now = {0, 0};
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 void wr_host_yield(void)

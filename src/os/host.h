@@ -1,8 +1,8 @@
 /* Facts about the process and the machine: page size, secure mode, environment, the dynamic
- * linker's image, resident memory.
+ * linker's image, resident memory, time.
  *
  * None of these functions allocates; all keep errno. Threads: any. Sources: getauxval(3),
- * environ(7), proc(5), elf(5). */
+ * environ(7), proc(5), elf(5), clock_gettime(2). */
 #ifndef WR_OS_HOST_H
 #define WR_OS_HOST_H
 
@@ -23,6 +23,9 @@ bool wr_host_is_linker_memory(uintptr_t address);
 
 /* Resident memory of the process in KiB, now and at its peak; false where /proc does not tell. */
 bool wr_host_resident_kib(size_t *now_kib, size_t *peak_kib);
+
+/* Milliseconds of a clock that only goes forward, as fine as the kernel's tick (a few); cheap. */
+uint64_t wr_host_milliseconds(void);
 
 /* Lets other threads run (sched_yield(2)). */
 void wr_host_yield(void);

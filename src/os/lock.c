@@ -3,22 +3,13 @@
 #include "os/lock.h"
 
 #include "base/assert.h"
+#include "os/futex.h"
 
-#include <errno.h>
-#include <linux/futex.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #if WR_DEBUG
 static _Thread_local wr_lock_rank held_rank;
 #endif
-
-static void futex(_Atomic uint32_t *word, int operation, uint32_t value)
-{
-    int saved = errno;
-    (void)syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
-    errno = saved;
-}
 
 void wr_lock_acquire(wr_lock *lock)
 {
@@ -39,7 +30,7 @@ void wr_lock_acquire(wr_lock *lock)
         if ((seen | WR_LOCK_WAITED) != mine) {
             return; /* it was free, or a thread of the process that forked us had it */
         }
-        futex(&lock->state, FUTEX_WAIT, mine);
+        wr_futex_wait(&lock->state, mine, WR_FUTEX_FOR_EVER);
     }
 }
 
@@ -50,7 +41,7 @@ void wr_lock_release(wr_lock *lock)
 #endif
     /* Publishes what the holder wrote; pairs with wr_lock_acquire(). */
     if ((wr_exchange_release(&lock->state, 0) & WR_LOCK_WAITED) != 0) {
-        futex(&lock->state, FUTEX_WAKE, 1);
+        wr_futex_wake(&lock->state);
     }
 }
 

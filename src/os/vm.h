@@ -20,6 +20,10 @@ bool wr_vm_unmap(void *start, size_t bytes);
  * kernel refuses (locked memory), and then the contents are what they were. */
 bool wr_vm_purge(void *start, size_t bytes);
 
+/* The same at the kernel's leisure: page frames go when memory is short, and until then count as
+ * the process's; the addresses read as before or as zero (MADV_FREE). */
+bool wr_vm_purge_lazily(void *start, size_t bytes);
+
 /* Lets a mapping of old_bytes have new_bytes (more) where it is. */
 bool wr_vm_grow(void *start, size_t old_bytes, size_t new_bytes);
 
@@ -47,11 +51,20 @@ typedef struct wr_vm_range {
  * option brk=0 is for such programs. */
 wr_vm_range wr_vm_brk_extend(size_t bytes);
 
+/* Gives the end of the data segment back, from `start` to `end` (slice boundaries); false, and
+ * nothing changed, if the segment does not end there or the kernel refuses. As for other users of
+ * sbrk, the same as above holds. */
+bool wr_vm_brk_shrink(uintptr_t start, uintptr_t end);
+
 /* Bytes of address space that weir has from the kernel now, and the most it ever had. */
 size_t wr_vm_mapped_bytes(void);
 size_t wr_vm_mapped_peak_bytes(void);
 
+/* Bytes given back to the kernel so far: purged or unmapped, but not what was lazily purged. */
+size_t wr_vm_given_back_bytes(void);
+
 /* For the two files behind this header: count a change of the bytes mapped. */
 void wr_vm_count_mapped(size_t more_bytes, size_t fewer_bytes);
+void wr_vm_count_given_back(size_t bytes);
 
 #endif

@@ -40,3 +40,16 @@ wr_vm_range wr_vm_brk_extend(size_t bytes)
     errno = saved;
     return range;
 }
+
+bool wr_vm_brk_shrink(uintptr_t start, uintptr_t end)
+{
+    int saved = errno;
+    bool done =
+        (uintptr_t)sbrk(0) == end && (uintptr_t)sbrk(-(intptr_t)(end - start)) != (uintptr_t)-1;
+    errno = saved;
+    if (done) {
+        wr_vm_count_mapped(0, end - start);
+        wr_vm_count_given_back(end - start);
+    }
+    return done;
+}

@@ -13,6 +13,7 @@
 
 static _Atomic size_t mapped_bytes;
 static _Atomic size_t mapped_peak_bytes;
+static _Atomic size_t given_back_bytes; /* relaxed: a statistic */
 
 /* Where the last mapping began: a guess for the next, so any value is right and no order needed. */
 static _Atomic uintptr_t last_start;
@@ -25,6 +26,16 @@ void wr_vm_count_mapped(size_t more_bytes, size_t fewer_bytes)
     size_t peak = wr_load_relaxed(&mapped_peak_bytes);
     while (now > peak && !wr_cas_weak_relaxed(&mapped_peak_bytes, &peak, now)) {
     }
+}
+
+void wr_vm_count_given_back(size_t bytes)
+{
+    (void)wr_fetch_add_relaxed(&given_back_bytes, bytes);
+}
+
+size_t wr_vm_given_back_bytes(void)
+{
+    return wr_load_relaxed(&given_back_bytes);
 }
 
 size_t wr_vm_mapped_bytes(void)
@@ -92,6 +103,7 @@ bool wr_vm_unmap(void *start, size_t bytes)
     errno = saved;
     if (done) {
         wr_vm_count_mapped(0, bytes);
+        wr_vm_count_given_back(bytes);
     }
     return done;
 }
@@ -100,6 +112,17 @@ bool wr_vm_purge(void *start, size_t bytes)
 {
     int saved = errno;
     bool done = madvise(start, bytes, MADV_DONTNEED) == 0;
+    errno = saved;
+    if (done) {
+        wr_vm_count_given_back(bytes);
+    }
+    return done;
+}
+
+bool wr_vm_purge_lazily(void *start, size_t bytes)
+{
+    int saved = errno;
+    bool done = madvise(start, bytes, MADV_FREE) == 0;
     errno = saved;
     return done;
 }

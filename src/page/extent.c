@@ -9,6 +9,7 @@
 
 static wr_lock growth_lock = WR_LOCK_INITIALIZER(WR_RANK_GROWTH);
 static _Atomic size_t generation_count; /* written under the lock */
+static uintptr_t brk_end; /* of the last piece of the data segment; used under the lock */
 
 size_t wr_extent_generation(void)
 {
@@ -81,6 +82,9 @@ static bool extend(extent_source *source, size_t step_bytes, size_t bytes)
             give_back(source, range);
             continue;
         }
+        if (source == wr_vm_brk_extend) {
+            brk_end = range.end;
+        }
         add(range);
         if (holds_run(range, bytes)) {
             return true;
@@ -142,6 +146,36 @@ void wr_extent_donate(uintptr_t start, size_t bytes)
     if (wr_vm_purge((void *)start, bytes) && obtain_regions(range)) {
         add(range);
     }
+}
+
+/* Claims the available slices below `end`, one after the other; returns where they begin. */
+static uintptr_t claim_below(uintptr_t end)
+{
+    bool zero;
+    while (wr_slice_claim_at(end - WR_SLICE_BYTES, 1, &zero)) {
+        end -= WR_SLICE_BYTES;
+    }
+    return end;
+}
+
+size_t wr_extent_trim(size_t keep_bytes)
+{
+    wr_lock_acquire(&growth_lock);
+    uintptr_t end = brk_end;
+    uintptr_t start = end == 0 ? 0 : claim_below(end);
+    uintptr_t cut = wr_align_up(start + wr_min(keep_bytes, end - start), WR_SLICE_BYTES);
+    size_t given = 0;
+    if (cut < end && wr_vm_brk_shrink(cut, end)) {
+        given = end - cut;
+        wr_slice_drop(given / WR_SLICE_BYTES);
+        brk_end = cut;
+        end = cut;
+    }
+    if (start < end) {
+        wr_slice_release(start, (end - start) / WR_SLICE_BYTES);
+    }
+    wr_lock_release(&growth_lock);
+    return given;
 }
 
 void wr_extent_reset_after_fork(void)

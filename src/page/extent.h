@@ -24,6 +24,10 @@ bool wr_extent_grow(size_t slices, size_t generation);
  * or a summary bit that is being cleared. */
 uintptr_t wr_extent_claim(size_t slices, bool *zero);
 
+/* Gives the free slices at the top of the data segment back to the kernel, but for `keep_bytes` of
+ * them, by the lock of growth. Returns the bytes given back. Keeps errno. */
+size_t wr_extent_trim(size_t keep_bytes);
+
 /* A mapping that the kernel will not take back (unmapping can need memory itself): its page frames
  * are given back if possible, and its whole slices become part of the page heap. */
 void wr_extent_donate(uintptr_t start, size_t bytes);

@@ -5,58 +5,87 @@
 #include "os/vm.h"
 #include "page/slice.h"
 
+/* What is purged, and how. */
+typedef enum manner {
+    FOR_GOOD, /* all that has page frames */
+    DECAYED,  /* what is dirty, for good */
+    LAZILY,   /* what is dirty, at the kernel's leisure */
+} manner;
+
 /* Purges the run of slices that starts at a bit; returns the slices purged. */
-static size_t purge_run(wr_region *region, unsigned slice, unsigned count)
+static size_t purge_run(wr_region *region, unsigned slice, unsigned count, manner how)
 {
     uintptr_t address = wr_slice_address(region, slice);
     bool zero;
     if (!wr_slice_claim_at(address, count, &zero)) {
         return 0; /* in use again: all the better */
     }
-    if (!wr_vm_purge((void *)address, count * WR_SLICE_BYTES)) {
+    size_t bytes = count * WR_SLICE_BYTES;
+    if (how == LAZILY && wr_vm_purge_lazily((void *)address, bytes)) {
+        wr_slice_release_lazy(address, count);
+    } else if (wr_vm_purge((void *)address, bytes)) {
+        wr_slice_release_purged(address, count);
+    } else {
         wr_slice_release(address, count);
         return 0;
     }
-    wr_slice_release_purged(address, count);
     return count;
 }
 
-/* Purges the dirty available runs of one word. */
-static size_t purge_word(wr_region *region, unsigned word)
+/* Purges the available runs of one word. */
+static size_t purge_word(wr_region *region, unsigned word, manner how)
 {
     wr_slice_word *slices = &region->slices[word];
     /* Relaxed: a look; the claim decides. */
-    uint64_t bits = wr_load_relaxed(&slices->available) & wr_load_relaxed(&slices->dirty);
+    uint64_t bits =
+        wr_load_relaxed(&slices->available) &
+        (how == FOR_GOOD ? ~wr_load_relaxed(&slices->zero) : wr_load_relaxed(&slices->dirty));
     size_t purged = 0;
     while (bits != 0) {
         unsigned first = wr_lowest_bit(bits);
         uint64_t rest = ~(bits >> first);
         unsigned count = rest == 0 ? WR_WORD_BITS - first : wr_lowest_bit(rest);
-        purged += purge_run(region, word * WR_WORD_BITS + first, count);
+        purged += purge_run(region, word * WR_WORD_BITS + first, count, how);
         bits &= ~wr_mask(first, count);
+    }
+    return purged;
+}
+
+static bool is_done(size_t keep_slices, manner how)
+{
+    bool lazy_left = how == FOR_GOOD && keep_slices == 0 && wr_slice_lazy_count() != 0;
+    return wr_slice_dirty_count() <= keep_slices && !lazy_left;
+}
+
+static size_t purge(size_t keep_slices, manner how)
+{
+    size_t purged = 0;
+    for (unsigned r = wr_region_count(); r-- > 0;) {
+        wr_region *region = wr_region_at(r);
+        for (unsigned word = WR_SUMMARY_WORDS; word-- > 0;) {
+            if (is_done(keep_slices, how)) {
+                return purged;
+            }
+            purged += purge_word(region, word, how);
+        }
     }
     return purged;
 }
 
 size_t wr_purge_slices(size_t keep_slices)
 {
-    size_t purged = 0;
-    for (unsigned r = wr_region_count(); r-- > 0;) {
-        wr_region *region = wr_region_at(r);
-        for (unsigned word = WR_SUMMARY_WORDS; word-- > 0;) {
-            if (wr_slice_dirty_count() <= keep_slices) {
-                return purged;
-            }
-            purged += purge_word(region, word);
-        }
-    }
-    return purged;
+    return purge(keep_slices, FOR_GOOD);
+}
+
+size_t wr_purge_decayed(size_t keep_slices)
+{
+    return purge(keep_slices, wr_option_get(wr_option_lazy) != 0 ? LAZILY : DECAYED);
 }
 
 void wr_purge_over_cap(void)
 {
     size_t cap = wr_option_get(wr_option_dirty_max) / WR_SLICE_BYTES;
     if (WR_UNLIKELY(wr_slice_dirty_count() > cap)) {
-        (void)wr_purge_slices(cap / 2);
+        (void)wr_purge_decayed(cap / 2);
     }
 }

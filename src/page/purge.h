@@ -8,9 +8,12 @@
 
 #include "base/compiler.h"
 
-/* Purges dirty available slices, highest regions and words first, until at most keep_slices of them
- * are left. Returns how many slices were purged. */
+/* Purges available slices that are dirty or lazy, highest regions and words first, until at most
+ * keep_slices dirty ones are left. Returns how many slices were purged. */
 size_t wr_purge_slices(size_t keep_slices);
+
+/* What decay calls: the same for dirty slices alone, lazily where the option `lazy` says so. */
+size_t wr_purge_decayed(size_t keep_slices);
 
 /* What a release of slices calls: purges down to half the cap of the option dirty_max once the
  * dirty slices exceed it, so that one call pays for many. */

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 
 static _Atomic size_t dirty_count; /* relaxed: a steering statistic */
+static _Atomic size_t lazy_count;  /* likewise */
 static _Atomic size_t total_count; /* likewise */
 
 /* A part of a run that lies in one word. */
@@ -54,19 +55,19 @@ static bool claim_part(wr_region *region, part p)
     return true;
 }
 
-/* Takes the state of slices that were just claimed: clears both bits, counts the dirty ones. */
+/* Takes the state of slices that were just claimed: clears both bits, counts what they told. True
+ * if all were zero. */
 static bool take_state(wr_region *region, unsigned slice, size_t count)
 {
-    bool zero = true;
+    size_t all = count;
+    size_t zero = 0;
     size_t dirty = 0;
     while (count > 0) {
         part p = first_part(slice, count);
         wr_slice_word *word = &region->slices[p.word];
         /* Relaxed: the bits are ours since claim_part(); only neighbours share the words. */
         if ((wr_load_relaxed(&word->zero) & p.mask) != 0) {
-            zero = (wr_fetch_and_relaxed(&word->zero, ~p.mask) & p.mask) == p.mask && zero;
-        } else {
-            zero = false;
+            zero += wr_count_bits(wr_fetch_and_relaxed(&word->zero, ~p.mask) & p.mask);
         }
         if ((wr_load_relaxed(&word->dirty) & p.mask) != 0) {
             dirty += wr_count_bits(wr_fetch_and_relaxed(&word->dirty, ~p.mask) & p.mask);
@@ -77,7 +78,10 @@ static bool take_state(wr_region *region, unsigned slice, size_t count)
     if (dirty != 0) {
         (void)wr_fetch_sub_relaxed(&dirty_count, dirty);
     }
-    return zero;
+    if (WR_UNLIKELY(dirty + zero != all)) {
+        (void)wr_fetch_sub_relaxed(&lazy_count, all - dirty - zero);
+    }
+    return zero == all;
 }
 
 /* Claims a run within a region, or nothing. */
@@ -155,8 +159,10 @@ bool wr_slice_claim_at(uintptr_t address, size_t count, bool *zero)
     return claim_run(region, slice, count, zero);
 }
 
-/* Sets the state bits of claimed slices (dirty or zero) and makes them available. */
-static void release(uintptr_t address, size_t count, bool purged)
+typedef enum content { DIRTY, ZERO, LAZY } content;
+
+/* Sets the state bits of claimed slices and makes them available. */
+static void release(uintptr_t address, size_t count, content holds)
 {
     wr_region *region = wr_region_of(address);
     unsigned first = wr_slice_number(address);
@@ -164,31 +170,43 @@ static void release(uintptr_t address, size_t count, bool purged)
     for (unsigned slice = first; left > 0;) {
         part p = first_part(slice, left);
         wr_slice_word *word = &region->slices[p.word];
-        /* Relaxed: published by make_available(). */
-        (void)wr_fetch_or_relaxed(purged ? &word->zero : &word->dirty, p.mask);
+        if (holds != LAZY) {
+            /* Relaxed: published by make_available(). */
+            (void)wr_fetch_or_relaxed(holds == ZERO ? &word->zero : &word->dirty, p.mask);
+        }
         slice += wr_count_bits(p.mask);
         left -= wr_count_bits(p.mask);
     }
-    if (!purged) {
-        (void)wr_fetch_add_relaxed(&dirty_count, count);
+    if (holds != ZERO) {
+        (void)wr_fetch_add_relaxed(holds == DIRTY ? &dirty_count : &lazy_count, count);
     }
     make_available(region, first, count);
 }
 
 void wr_slice_release(uintptr_t address, size_t count)
 {
-    release(address, count, false);
+    release(address, count, DIRTY);
 }
 
 void wr_slice_release_purged(uintptr_t address, size_t count)
 {
-    release(address, count, true);
+    release(address, count, ZERO);
+}
+
+void wr_slice_release_lazy(uintptr_t address, size_t count)
+{
+    release(address, count, LAZY);
+}
+
+void wr_slice_drop(size_t count)
+{
+    (void)wr_fetch_sub_relaxed(&total_count, count);
 }
 
 void wr_slice_add(uintptr_t address, size_t count)
 {
     (void)wr_fetch_add_relaxed(&total_count, count);
-    release(address, count, true);
+    release(address, count, ZERO);
 }
 
 size_t wr_slice_dirty_count(void)
@@ -196,32 +214,40 @@ size_t wr_slice_dirty_count(void)
     return wr_load_relaxed(&dirty_count);
 }
 
+size_t wr_slice_lazy_count(void)
+{
+    return wr_load_relaxed(&lazy_count);
+}
+
 size_t wr_slice_total_count(void)
 {
     return wr_load_relaxed(&total_count);
 }
 
-static size_t recover_region(wr_region *region)
+static void recover_region(wr_region *region, size_t *dirty, size_t *lazy)
 {
-    size_t dirty = 0;
     for (unsigned w = 0; w < WR_SUMMARY_WORDS; w++) {
         /* Relaxed: the child has one thread. */
         uint64_t available = wr_load_relaxed(&region->slices[w].available);
         if (available != 0) {
             wr_summary_mark(&region->available_words, w);
-            dirty += wr_count_bits(available & wr_load_relaxed(&region->slices[w].dirty));
+            uint64_t is_dirty = wr_load_relaxed(&region->slices[w].dirty);
+            uint64_t is_zero = wr_load_relaxed(&region->slices[w].zero);
+            *dirty += wr_count_bits(available & is_dirty);
+            *lazy += wr_count_bits(available & ~is_dirty & ~is_zero);
         }
     }
-    return dirty;
 }
 
 void wr_slice_recover(void)
 {
     size_t dirty = 0;
+    size_t lazy = 0;
     for (unsigned r = 0; r < wr_region_count(); r++) {
-        dirty += recover_region(wr_region_at(r));
+        recover_region(wr_region_at(r), &dirty, &lazy);
     }
     wr_store_relaxed(&dirty_count, dirty);
+    wr_store_relaxed(&lazy_count, lazy);
 }
 
 void wr_slice_assert_valid(wr_region *region)
@@ -231,7 +257,7 @@ void wr_slice_assert_valid(wr_region *region)
         uint64_t available = wr_load_relaxed(&region->slices[w].available);
         uint64_t dirty = wr_load_relaxed(&region->slices[w].dirty);
         uint64_t zero = wr_load_relaxed(&region->slices[w].zero);
-        WR_ASSERT((dirty | zero) == available);
+        WR_ASSERT(((dirty | zero) & ~available) == 0);
         WR_ASSERT((dirty & zero) == 0);
         (void)available, (void)dirty, (void)zero;
     }

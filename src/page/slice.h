@@ -2,7 +2,9 @@
  *
  * States of a slice: absent (not weir's), available (bit set: in the page heap), claimed (bit
  * clear: one thread's). Transitions: wr_slice_add absent -> available; wr_slice_claim* available ->
- * claimed; wr_slice_release claimed -> available. dirty and zero bits belong to whoever has the
+ * claimed; wr_slice_release* claimed -> available; wr_slice_drop claimed -> absent. dirty and zero
+ * bits tell of an available slice: dirty, zero, or neither: lazy, purged at the kernel's leisure.
+ * They belong to whoever has the
  * slice claimed; claiming takes them over with the slice: after a claim both are clear.
  *
  * | operation | with any other   | progress                                                    |
@@ -11,7 +13,7 @@
  * | release   | may run together | wait-free                                                   |
  * A run is claimed word by word in ascending order and given back if a later word has lost a bit.
  * A bit that is set means available, whoever set it last: no ABA. Regions are never unmapped.
- * Invariants, at rest, in each word: dirty | zero == available; dirty & zero == 0; and that of
+ * Invariants, at rest, in each word: dirty | zero within available; dirty & zero == 0; and that of
  * summary.h for the words of `available`. */
 #ifndef WR_PAGE_SLICE_H
 #define WR_PAGE_SLICE_H
@@ -32,11 +34,20 @@ void wr_slice_release(uintptr_t address, size_t count);
 /* Gives claimed slices back that read as zero and have no page frames. */
 void wr_slice_release_purged(uintptr_t address, size_t count);
 
+/* Gives claimed slices back that the kernel may take the frames of when it likes. */
+void wr_slice_release_lazy(uintptr_t address, size_t count);
+
+/* Claimed slices go back to the kernel for good. */
+void wr_slice_drop(size_t count);
+
 /* Brings new zero memory from the kernel into the page heap; the region exists. */
 void wr_slice_add(uintptr_t address, size_t count);
 
 /* Slices that are available and dirty; a statistic that steers purging. */
 size_t wr_slice_dirty_count(void);
+
+/* Slices that are available and lazy; a statistic. */
+size_t wr_slice_lazy_count(void);
 
 /* Slices that are in the page heap or claimed from it. */
 size_t wr_slice_total_count(void);

@@ -30,7 +30,7 @@ wr_span *wr_span_obtain(uintptr_t start, unsigned words)
         return NULL;
     }
     span->start = start;
-    span->word_room = room;
+    span->word_room = (uint16_t)room;
     /* Publishes start; pairs with wr_span_find() and wr_span_obtain(). */
     wr_store_release(entry, span);
     return span;

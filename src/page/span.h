@@ -31,9 +31,11 @@ typedef struct wr_span {
     /* Slab: shape of its blocks; as bin. */
     uint32_t block_bytes;
     uint32_t reciprocal;
-    uint32_t blocks;
+    uint16_t blocks;
     /* Bitmap words behind this struct; constant. */
-    uint32_t word_room;
+    uint16_t word_room;
+    /* Slab: parts of it that are purged, see bin/granule.h; its owner. */
+    uint32_t absent;
     /* First byte; constant, since the descriptor stays with its slice. */
     uintptr_t start;
     /* Bytes in use for the caller (a slab: all); who holds the object. */
@@ -49,7 +51,8 @@ typedef struct wr_span {
     uint8_t is_spare;
     /* Mapping: how often it grew; who holds the object. */
     uint8_t growths;
-    uint32_t unused;
+    /* Slab: parts that were free at the last look; likewise. */
+    uint32_t stale;
     /* Slab: bit set = block free in the slab; see bin/slab.h. */
     _Atomic uint64_t free_bits[];
 } wr_span;

@@ -735,7 +735,7 @@ static void model_take(uint64_t *random)
 /* Puts random blocks of one word, some of which may be free. */
 static void model_put(uint64_t *random)
 {
-    unsigned words = (model.slab->blocks + 63) / 64;
+    unsigned words = (model.slab->blocks + 63u) / 64;
     unsigned word = (unsigned)(random_next(random) % words);
     uint64_t bits = random_next(random) & random_next(random);
     if (model.shrinking) {

@@ -501,7 +501,7 @@ static uintptr_t start_span(uint64_t *random)
     wr_span *span = wr_span_obtain(start, words[random_next(random) % COUNT_OF(words)]);
     CHECK(span != NULL && span->start == start);
     CHECK(wr_span_kind_of(span) == WR_SPAN_FREE);
-    span->blocks = (uint32_t)first;
+    span->blocks = (uint16_t)first;
     span->block_bytes = (uint32_t)slices;
     span->class = random_next(random) % 2 == 0 ? 0 : 1 + (uint8_t)(random_next(random) % 40);
     wr_span_open(span, span->class == 0 ? WR_SPAN_LARGE : WR_SPAN_SLAB, slices * WR_SLICE_BYTES,

@@ -1,0 +1,44 @@
+/* Granules: the parts of a slab that can give their page frames back while others are in use.
+ *
+ * A slab has at most 32 granules of equal size, a power of two and at least a page. Nothing of
+ * weir's lies inside a slab, so a granule without a block in use can be purged as it is: its blocks
+ * stay free in the slab, and a refill takes them last. Two masks of the descriptor, the owner's:
+ * absent (purged, not used since) and stale (free at the last look, not used since). A granule is
+ * purged when it is free and stale at a look, so it has been free for at least the time between two
+ * looks.
+ * All functions are for the owner of the slab; puts of other threads may run at the same time, and
+ * can only make blocks free that were not. Progress: wait-free but for the kernel's time. */
+#ifndef WR_BIN_GRANULE_H
+#define WR_BIN_GRANULE_H
+
+#include "page/span.h"
+
+/* Bytes of a granule of a slab of so many bytes, as a power of two. */
+unsigned wr_granule_shift(size_t slab_bytes);
+
+/* The granules that a block of the slab lies in. */
+WR_INLINE uint32_t wr_granule_mask(const wr_span *slab, unsigned shift, uint32_t offset)
+{
+    unsigned first = offset >> shift;
+    unsigned last = (offset + slab->block_bytes - 1) >> shift;
+    return (uint32_t)wr_mask(first, last - first + 1);
+}
+
+/* Blocks at these granules are in use again. */
+void wr_granule_touch(wr_span *slab, unsigned shift, uint32_t mask);
+
+/* Purges the granules that are free and stale, or with `at_once` all that are free, and marks the
+ * others that are free as stale. Returns the bytes given back. */
+size_t wr_granule_purge(wr_span *slab, bool at_once);
+
+/* True if all of the slab was free at the last look already. For a slab all whose blocks are free.
+ */
+bool wr_granule_all_stale(const wr_span *slab);
+
+/* The slab goes out of use. */
+void wr_granule_forget(wr_span *slab);
+
+/* Bytes of slabs in use whose page frames are given back; a statistic. */
+size_t wr_granule_absent_bytes(void);
+
+#endif
