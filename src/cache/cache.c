@@ -406,8 +406,15 @@ void *wr_cache_refill(wr_cache *cache, unsigned class)
         return wr_bin_take(&cache->source[class]);
     }
     wr_cache_bin *bin = &cache->bins[class];
+    if (WR_UNLIKELY(length_of(bin) != 0)) {
+        /* A thief that had raised base found nothing to take, and has put it back since the call
+         * saw the bin empty. */
+        wr_cache_entry *top = top_of(bin) - 1;
+        set_top(bin, top);
+        leave(cache);
+        return wr_load_relaxed(top);
+    }
     count_slow_call(cache, class);
-    WR_ASSERT(length_of(bin) == 0);
     close_up(cache, class);
     follow_source(cache, class);
     grow(cache, class);

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks the models exhaustively with spin, and that each mutant of them is caught.
 #
-#   run.sh [MODEL ...]   park, slab, slice, lock; all by default
+#   run.sh [MODEL ...]   park, slab, slice, lock, steal; all by default
 #
 # A mutant is the model with one step wrong; one that the checker finds nothing in is a failure of
 # the model. Needs spin and a C compiler.
@@ -33,6 +33,15 @@ declare -A mutants=(
   [park.4]="wr_park_adopt: looks and clears in two steps"
   [lock.1]="wr_lock_acquire: forgets other sleepers after its own sleep"
   [lock.2]="wr_lock_release: looks and clears in two steps"
+  [steal.1]="wr_steal: no barrier between raising base and reading top"
+  [steal.2]="take_from_bin: takes the place that a call in flight may touch"
+  [steal.3]="wr_steal: no barrier before the look at busy"
+  [steal.4]="enter: looks at the thief before it says that it is busy"
+  [steal.5]="wr_fast_pop: the bin is empty at base alone, not below it"
+  [steal.6]="take_from_bin: takes what was pushed above the raised base"
+  [steal.7]="hold: keeps a cache that is busy"
+  [steal.8]="enter: does not look at the thief"
+  [steal.9]="wr_cache_refill: takes the bin for empty because the call has seen it so"
   [lock.3]="wr_lock_release: wakes nobody"
 )
 
@@ -59,7 +68,7 @@ states_of() {
   sed -n 's/^ *\([0-9.e+]*\) states, stored.*/\1/p' "$work_dir/$1.0/pan.log"
 }
 
-[ $# -gt 0 ] || set -- park slab slice lock
+[ $# -gt 0 ] || set -- park slab slice lock steal
 for model; do
   [ -f "$here/$model.pml" ] || { echo "run.sh: no model $model" >&2; exit 2; }
   if check "$model" 0; then
