@@ -4,15 +4,15 @@
 #   test.sh [PHASE ...]   all phases by default, else those named, in the order below
 #
 # Phases: check (the scripts of ci/check/ on a release build), models (stress/model/run.sh), fuzz (a
-# minute for each target), debug, asan, ubsan, tsan, release-clang (build and ctest with that preset),
-# release (the same, with the application tests).
+# minute for each target), debug, asan, ubsan (build and ctest with that preset), coverage
+# (ci/coverage.sh), tsan, release-clang (as debug), release (the same, with the application tests).
 # Installs what is missing first. Every phase is run, whatever the others gave; the exit status is
 # 0 if all passed. The output ends with a table of the phases and, last, with what ctest said at the
 # end of its last run.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-phases=(check models fuzz debug asan ubsan tsan release-clang release)
+phases=(check models fuzz debug asan ubsan coverage tsan release-clang release)
 work_dir=$(mktemp -d)
 trap 'rm -rf "$work_dir"' EXIT
 table=()
@@ -42,6 +42,7 @@ run_phase() {
     check) build release && ci/check.sh build/release ;;
     models) stress/model/run.sh ;;
     fuzz) stress/run.sh fuzz --seconds 120 ;;
+    coverage) ci/coverage.sh ;;
     *) build "$1" && run_tests "$1" ;;
   esac
 }

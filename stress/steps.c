@@ -14,6 +14,8 @@ static uint64_t delay_seed;
 
 static _Thread_local uint64_t delay_state;
 static _Thread_local unsigned stop_at;
+static _Thread_local unsigned call_at;
+static _Thread_local void (*call)(void);
 
 static _Atomic bool stopped;
 static _Atomic bool released;
@@ -59,6 +61,9 @@ void wr_step_hook(void)
         }
         atomic_store(&stopped, false);
     }
+    if (call_at != 0 && --call_at == 0) {
+        call();
+    }
 }
 
 bool steps_are_built(void)
@@ -86,6 +91,19 @@ bool steps_stopped(void)
 void steps_release(void)
 {
     atomic_store(&released, true);
+}
+
+void steps_call_at(unsigned n, void (*between)(void))
+{
+    call = between;
+    call_at = n;
+}
+
+bool steps_call_end(void)
+{
+    bool came = call_at == 0;
+    call_at = 0;
+    return came;
 }
 
 #else

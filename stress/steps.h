@@ -1,5 +1,5 @@
 /* What a thread does at the atomic steps of a library that was built with them (base/step.h):
- * nothing, a delay now and then, or a stop at one step.
+ * nothing, a delay now and then, a stop at one step, or a call of something else in between.
  */
 #ifndef WEIR_STRESS_STEPS_H
 #define WEIR_STRESS_STEPS_H
@@ -23,5 +23,12 @@ bool steps_stopped(void);
 
 /* Lets the thread that stops go on. */
 void steps_release(void);
+
+/* The calling thread calls `between` at the n-th step (from 1) that it takes from now on; the steps
+ * of `between` itself are not counted, and it may call this again. */
+void steps_call_at(unsigned n, void (*between)(void));
+
+/* No more of that; true if the last call that was asked for has come. */
+bool steps_call_end(void);
 
 #endif

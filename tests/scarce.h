@@ -5,6 +5,7 @@
 #include "fault.h"
 #include "support.h"
 
+#include "os/vm.h"
 #include "page/meta.h"
 #include "page/slice.h"
 
@@ -47,6 +48,18 @@ static inline void scarce_use_up_meta(void)
 {
     while (wr_meta_alloc(WR_CACHE_LINE_BYTES) != NULL) {
     }
+}
+
+/* Places the next mappings below the address that it returns, in a region that is yet to be made.
+ */
+static inline uintptr_t scarce_leave_regions(void)
+{
+    uintptr_t window;
+    do {
+        window = (uintptr_t)wr_vm_map(WR_REGION_BYTES, WR_REGION_BYTES);
+        CHECK(window != 0);
+    } while (wr_region_of(window - 1) != NULL);
+    return window;
 }
 
 #endif

@@ -68,6 +68,9 @@ static bool read_value(const struct options_row *row, const char *text)
         return read_number(row, text);
     case OPTIONS_CHOICE:
         return read_choice(row, text);
+    case OPTIONS_TEXT:
+        *(const char **)row->value = text;
+        return true;
     case OPTIONS_FLAG:
         break;
     }
@@ -91,6 +94,7 @@ static void print_values(const struct options_row *row)
             printf("%s%s", i == 0 ? ": " : ", ", row->choices[i]);
         printf("; default %s", row->choices[*(const unsigned *)row->value]);
         break;
+    case OPTIONS_TEXT:
     case OPTIONS_FLAG:
         break;
     }

@@ -16,13 +16,14 @@ enum options_kind {
     OPTIONS_NUMBER, /* double */
     OPTIONS_CHOICE, /* unsigned, the index of one of `choices` */
     OPTIONS_FLAG,   /* unsigned, 1 if the option is there; takes no value */
+    OPTIONS_TEXT,   /* const char *, as given; NULL by default */
 };
 
 struct options_row {
     const char *name; /* without its dashes */
     enum options_kind kind;
     void *value;                /* holds the default, takes what is given */
-    double min;                 /* least and greatest value; not for choices and flags */
+    double min;                 /* least and greatest value; of numbers only */
     double max;                 /* exact up to 2^53 */
     const char *help;           /* what it means, with its unit */
     const char *const *choices; /* of a choice, ended by NULL; else NULL */

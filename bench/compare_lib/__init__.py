@@ -1,2 +1,2 @@
-"""The parts of bench/compare. Reading order: suite (bench/suite.py), allocators, measure, schedule,
-records, stats, report, plots."""
+"""The parts of bench/compare. Reading order: suite (bench/suite.py), prepare, allocators, measure,
+schedule, records, stats, report, plots."""

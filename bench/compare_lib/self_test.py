@@ -126,6 +126,8 @@ def check_cells(summary):
         return summary.failure(("workloads", name, 0), allocator) or ""
     good = ("workloads", "good", 0)
     assert summary.allocators == ["weir", "slow"], summary.allocators
+    assert not failure("good", "slow") and not failure("good", "weir"), \
+        failure("good", "slow") + failure("good", "weir")
     assert near(summary.time_ratio(good, "slow"), 2) and near(summary.time_ratio(good, "weir"), 1)
     assert len(summary.values(good, "slow", "good/rate")) == 2
     peak = summary.median(good, "weir", "run/peak_rss")

@@ -9,29 +9,32 @@ _Atomic(wr_region *) wr_region_table[WR_REGIONS_MAX];
 static _Atomic(wr_region *) in_order[WR_REGIONS_MAX];
 static _Atomic unsigned count;
 
-/* Enters a region into the order, unless somebody has: every thread that is given the region does
- * so before it goes on, since the one that made it may be stopped (or lost in a fork) on the way.
- * Two that enter the same region start at or below the entry that the first gets, and meet there:
- * `enlisted` is set before count passes the entry, and read after count. */
+/* Enters a region into the order and sees that count has passed it: every thread that is given the
+ * region does so before it goes on, since the one that made it may be stopped (or lost in a fork)
+ * at any step on the way. Two that enter the same region start at or below the entry that the first
+ * gets, and meet there: `place` is set before count passes the entry, and read after count. */
 static void enlist(wr_region *region)
 {
-    /* Observes, with a count that passed the region's entry, its flag; pairs with the exchange
+    /* Observes, with a count that passed the region's entry, its place; pairs with the exchange
      * below, in enlist(). */
     unsigned at = wr_load_acquire(&count);
-    if (wr_load_relaxed(&region->enlisted)) {
-        return;
+    /* Observes the entries up to the place; pairs with the store below, in enlist(). */
+    unsigned place = wr_load_acquire(&region->place);
+    if (place == 0) {
+        wr_region *seen = NULL;
+        /* Linearisation point. Entries never change again: no ABA. Publishes the fields; pairs with
+         * wr_region_at(). */
+        while (!wr_cas_strong_acq_rel(&in_order[at], &seen, region) && seen != region) {
+            at++;
+            seen = NULL;
+        }
+        place = at + 1;
+        /* Publishes the entries up to the place; pairs with the load above, in enlist(). */
+        wr_store_release(&region->place, place);
     }
-    wr_region *seen = NULL;
-    /* Linearisation point. Entries never change again: no ABA. Publishes the fields; pairs with
-     * wr_region_at(). */
-    while (!wr_cas_strong_acq_rel(&in_order[at], &seen, region) && seen != region) {
-        at++;
-        seen = NULL;
-    }
-    wr_store_relaxed(&region->enlisted, true); /* published by count */
     unsigned n = wr_load_relaxed(&count);
-    /* Publishes the flag; pairs with enlist(), and the entries with wr_region_count(). */
-    while (n <= at && !wr_cas_weak_acq_rel(&count, &n, at + 1)) {
+    /* Publishes the place; pairs with enlist(), and the entries with wr_region_count(). */
+    while (n < place && !wr_cas_weak_acq_rel(&count, &n, place)) {
     }
 }
 

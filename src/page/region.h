@@ -35,7 +35,7 @@ typedef struct wr_region {
     wr_summary listed_words[WR_CLASS_COUNT]; /* words of `listed` that are non-zero, by class */
     wr_summary available_words;              /* words of `slices[].available` that are non-zero */
     uintptr_t base;                          /* first address; constant */
-    _Atomic bool enlisted;                   /* has a number; set by any who obtains it */
+    _Atomic unsigned place;                  /* its number + 1; set by any who obtains it */
 } wr_region;
 
 _Static_assert(WR_REGION_SLICES == WR_SUMMARY_WORDS * WR_WORD_BITS, "a summary covers a region");

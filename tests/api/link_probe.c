@@ -4,9 +4,13 @@
 #include <link.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "weir/weir.h"
 
@@ -22,6 +26,24 @@ static void *allocate_in_thread(void *unused)
 {
     (void)unused;
     return malloc(300000);
+}
+
+/* Whether a process that frees what is not weir's is aborted; its line is not shown. */
+static int aborts_foreign_free(void)
+{
+    static char foreign[64];
+    char *volatile ptr = foreign + 16;
+    pid_t child = fork();
+    if (child == 0) {
+        struct rlimit none = {0, 0};
+        setrlimit(RLIMIT_CORE, &none);
+        close(STDERR_FILENO);
+        free(ptr);
+        _exit(0);
+    }
+    int status;
+    return child > 0 && waitpid(child, &status, 0) == child && WIFSIGNALED(status) &&
+           WTERMSIG(status) == SIGABRT;
 }
 
 int main(void)
@@ -57,6 +79,9 @@ int main(void)
     free(aligned);
     if (dl_iterate_phdr(find_cxx_runtime, NULL) != 0) {
         return 7;
+    }
+    if (!aborts_foreign_free()) {
+        return 8;
     }
     return 0;
 }

@@ -15,6 +15,7 @@ extern "C" {
 }
 
 #include <dlfcn.h>
+#include <pthread.h>
 #include <sys/resource.h>
 
 #include "weir/weir.h"
@@ -105,6 +106,21 @@ void test_new_nothrow_gives_blocks(void **)
         block = ::operator new[](size, std::nothrow);
         check_block(block, size, 1);
         ::operator delete[](block, std::nothrow);
+    }
+}
+
+void test_new_nothrow_gives_each_of_many_blocks_once(void **)
+{
+    static char *blocks[300];
+    for (char *&block : blocks) {
+        block = static_cast<char *>(::operator new(720, std::nothrow));
+        check_block(block, 720, 16);
+        *block = 0;
+    }
+    for (char *block : blocks) {
+        assert_int_equal(*block, 0);
+        *block = 1;
+        ::operator delete(block, std::nothrow);
     }
 }
 
@@ -299,6 +315,27 @@ void test_new_nothrow_with_throwing_handler_returns_null(void **)
     std::set_new_handler(nullptr);
 }
 
+void exit_thread()
+{
+    pthread_exit(&handler_calls);
+}
+
+void *allocate_with_exiting_handler(void *)
+{
+    return ::operator new(never_there, std::nothrow);
+}
+
+void test_new_nothrow_lets_a_handler_end_the_thread(void **)
+{
+    pthread_t thread;
+    void *result = nullptr;
+    std::set_new_handler(exit_thread);
+    assert_int_equal(pthread_create(&thread, nullptr, allocate_with_exiting_handler, nullptr), 0);
+    assert_int_equal(pthread_join(thread, &result), 0);
+    std::set_new_handler(nullptr);
+    assert_ptr_equal(result, &handler_calls);
+}
+
 void *reserve; /* what free_reserve gives back */
 rlimit unlimited;
 
@@ -367,6 +404,7 @@ int main()
         cmocka_unit_test(test_new_plain_and_array_give_blocks),
         cmocka_unit_test(test_new_sized_delete_takes_the_block),
         cmocka_unit_test(test_new_nothrow_gives_blocks),
+        cmocka_unit_test(test_new_nothrow_gives_each_of_many_blocks_once),
         cmocka_unit_test(test_new_aligned_is_aligned),
         cmocka_unit_test(test_new_zero_bytes_gives_unique_blocks),
         cmocka_unit_test(test_delete_null_does_nothing),
@@ -376,6 +414,7 @@ int main()
         cmocka_unit_test(test_new_handler_is_called_until_it_throws),
         cmocka_unit_test(test_new_handler_removed_ends_with_bad_alloc),
         cmocka_unit_test(test_new_nothrow_with_throwing_handler_returns_null),
+        cmocka_unit_test(test_new_nothrow_lets_a_handler_end_the_thread),
         cmocka_unit_test(test_new_handler_that_frees_memory_lets_new_succeed),
         cmocka_unit_test(test_new_handler_that_lifts_the_limit_lets_nothrow_succeed),
     };

@@ -2,6 +2,7 @@
  * halves of steps are staged with the functions of bin/slab.h and an index bit set by hand. */
 #include "bin/bin.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -248,16 +249,36 @@ static void test_refill_without_memory_gives_none_and_changes_nothing(void **sta
     assert_at_rest(bin);
 }
 
-static void test_refill_without_memory_for_descriptors_gives_the_slices_back(void **state)
+static void test_refill_takes_away_a_mark_that_leads_to_no_slab(void **state)
 {
     (void)state;
+    wr_bin *bin = bin_of(24576);
+    assert_int_equal(slabs_of(bin), 0);
+    wr_summary *words = &wr_region_at(0)->listed_words[bin->class];
+    wr_summary_mark(words, WR_SUMMARY_WORDS - 1);
+    wr_span *kept = NULL;
+    assert_int_equal(wr_bin_refill(bin, &kept, 8, blocks), 8);
+    assert_int_equal(wr_summary_next(words, 0), WR_SUMMARY_WORDS);
+    return_blocks(8, blocks);
+    wr_bin_give_up(kept);
+    assert_at_rest(bin);
+}
+
+/* The slices that the refill claims and gives back are as they were: zero, or with page frames. */
+static void refill_without_descriptors(bool purged)
+{
     uintptr_t held = scarce_claim_all();
     size_t step = WR_GROWTH_MIN_BYTES / WR_SLICE_BYTES;
     bool zero;
     uintptr_t fresh = wr_extent_claim(step, &zero); /* slices that never had a descriptor */
     assert_true(fresh != 0);
     uintptr_t rest = scarce_claim_all();
-    wr_slice_release_purged(fresh, step);
+    size_t dirty = wr_slice_dirty_count();
+    if (purged) {
+        wr_slice_release_purged(fresh, step);
+    } else {
+        wr_slice_release(fresh, step);
+    }
     scarce_kernel_refuses(true);
     scarce_use_up_meta();
     wr_span *kept = NULL;
@@ -266,11 +287,19 @@ static void test_refill_without_memory_for_descriptors_gives_the_slices_back(voi
     assert_int_equal(taken, 0);
     assert_null(kept);
     assert_int_equal(slabs_of(bin_of(20480)), 0);
+    assert_int_equal(wr_slice_dirty_count(), dirty + (purged ? 0 : step));
     assert_true(wr_slice_claim_at(fresh, step, &zero));
-    assert_true(zero);
-    wr_slice_release_purged(fresh, step);
+    assert_int_equal(zero, purged);
+    wr_slice_release(fresh, step);
     scarce_release_all(rest);
     scarce_release_all(held);
+}
+
+static void test_refill_without_memory_for_descriptors_gives_the_slices_back(void **state)
+{
+    (void)state;
+    refill_without_descriptors(true);
+    refill_without_descriptors(false);
 }
 
 /* ---- return, give up, spare ---- */
@@ -727,6 +756,23 @@ static void test_return_of_an_address_in_no_slab_is_reported_as_foreign(void **s
     assert_report(&misuse, expected);
 }
 
+static void test_return_of_an_address_in_a_large_object_is_reported_as_foreign(void **state)
+{
+    (void)state;
+    char expected[200];
+    bool zero;
+    uintptr_t start = wr_extent_claim(1, &zero);
+    wr_span *large = wr_span_obtain(start, 0);
+    assert_non_null(large);
+    wr_span_open(large, WR_SPAN_LARGE, WR_SLICE_BYTES, WR_SLICE_BYTES);
+    struct misuse misuse = {1, {(void *)start}};
+    snprintf(expected, sizeof expected, "weir: free_it(): foreign pointer: %p is in no slab\n",
+             (void *)start);
+    assert_report(&misuse, expected);
+    wr_span_close(large);
+    wr_slice_release(start, 1);
+}
+
 /* ---- sequential model ---- */
 
 enum { MODEL_HELD = 600, MODEL_KEPT = 3 };
@@ -984,6 +1030,58 @@ static void test_bin_torture_with_plain_writes_has_no_race(void **state)
     run_bins(use_plainly);
 }
 
+/* One thread lists a slab, another waits for its bit and claims it: nothing else orders the two. A
+ * second slab keeps the index word and its mark as they are, since those would order them too. */
+static wr_span *handed_on;
+static wr_span *claimed;
+
+static void hand_on_by_the_index(unsigned number, uint64_t *random)
+{
+    (void)random;
+    if (number == 0) {
+        handed_on->bin = bin_of(4096); /* as it was; plain, as its owner */
+        wr_bin_give_up(handed_on);
+        return;
+    }
+    while (!is_indexed(handed_on)) {
+        sched_yield();
+    }
+    void *block;
+    CHECK(wr_bin_refill(bin_of(4096), &claimed, 1, &block) == 1);
+    CHECK(claimed == handed_on && claimed->bin == bin_of(4096));
+    wr_bin_return(1, &block, "free");
+}
+
+static void test_refill_sees_the_slab_as_its_last_owner_left_it(void **state)
+{
+    (void)state;
+    wr_bin *bin = bin_of(4096);
+    wr_span *lower = NULL;
+    wr_span *upper = take_slab(bin, blocks);
+    unsigned count = 16;
+    uint64_t bit;
+    do { /* slabs come by address, but may lie on two sides of a word's border */
+        if (lower != NULL) {
+            wr_bin_give_up(lower);
+        }
+        lower = upper;
+        assert_true(count < COUNT_OF(blocks));
+        upper = take_slab(bin, blocks + count);
+        count += 16;
+    } while (index_word(lower, &bit) != index_word(upper, &bit) || upper->start < lower->start);
+    wr_bin_return(1, &blocks[count - 16], "free");
+    wr_bin_give_up(upper);
+    wr_bin_return(1, &blocks[count - 32], "free");
+    handed_on = lower;
+    claimed = NULL;
+    crew_run(2, 0, hand_on_by_the_index);
+    wr_bin_give_up(claimed);
+    return_blocks(15, blocks + count - 15);
+    return_blocks(15, blocks + count - 31);
+    return_blocks(count - 32, blocks);
+    assert_at_rest(bin);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -993,6 +1091,7 @@ int main(void)
         cmocka_unit_test(test_refill_gives_up_a_kept_slab_without_free_blocks),
         cmocka_unit_test(test_refill_claims_the_lowest_listed_slab),
         cmocka_unit_test(test_refill_of_64_and_of_1_gives_so_many),
+        cmocka_unit_test(test_refill_takes_away_a_mark_that_leads_to_no_slab),
         cmocka_unit_test(test_refill_without_memory_gives_none_and_changes_nothing),
         cmocka_unit_test(test_refill_without_memory_for_descriptors_gives_the_slices_back),
         cmocka_unit_test(test_return_sorts_and_serves_slabs_of_several_bins_at_once),
@@ -1016,9 +1115,11 @@ int main(void)
         cmocka_unit_test(test_return_of_an_address_within_a_block_is_reported_with_the_block),
         cmocka_unit_test(test_return_of_an_address_in_the_tail_is_reported_without_a_block),
         cmocka_unit_test(test_return_of_an_address_in_no_slab_is_reported_as_foreign),
+        cmocka_unit_test(test_return_of_an_address_in_a_large_object_is_reported_as_foreign),
         cmocka_unit_test(test_bin_random_steps_match_the_model),
         cmocka_unit_test(test_bin_under_threads_gives_each_block_to_one_holder),
         cmocka_unit_test(test_bin_torture_with_plain_writes_has_no_race),
+        cmocka_unit_test(test_refill_sees_the_slab_as_its_last_owner_left_it),
     };
     return cmocka_run_group_tests_name("bin", tests, set_up_owners, NULL);
 }

@@ -2,6 +2,7 @@
  * are functions of their own, so what two threads may do at once is staged here step by step. */
 #include "bin/slab.h"
 
+#include <sched.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -1063,6 +1064,36 @@ static void test_take_and_put_in_one_word_at_once_lose_no_block(void **state)
     close_slab(pair.slab);
 }
 
+/* One thread puts a block, another waits until it can take it: nothing else orders the two, so a
+ * race detector sees what put publishes and take observes. */
+static void hand_on_by_the_slab(unsigned number, uint64_t *random)
+{
+    (void)random;
+    if (number == 0) {
+        pattern_fill(blocks[0], 64, 1);
+        put_block(pair.slab, blocks[0]);
+        return;
+    }
+    void *taken;
+    while (wr_slab_take(pair.slab, 1, &taken) == 0) {
+        sched_yield();
+    }
+    CHECK(taken == blocks[0]);
+    CHECK(pattern_holds(taken, 64, 1));
+    pattern_fill(taken, 64, 2);
+}
+
+static void test_take_sees_what_was_done_in_the_block_before_its_put(void **state)
+{
+    (void)state;
+    pair.slab = open_slab(4096);
+    take_all(pair.slab, blocks);
+    crew_run(2, 0, hand_on_by_the_slab);
+    assert_int_equal(wr_slab_add(pair.slab, 1), WR_SLAB_DUTY_NONE); /* of the put above */
+    assert_state(pair.slab, WR_SLAB_OWNED, 0);
+    return_and_close(pair.slab, 0, 16);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1110,6 +1141,7 @@ int main(void)
         cmocka_unit_test(test_slab_under_threads_gives_each_block_to_one_holder),
         cmocka_unit_test(test_take_and_put_in_one_word_at_once_lose_no_block),
         cmocka_unit_test(test_slab_torture_with_plain_writes_has_no_race),
+        cmocka_unit_test(test_take_sees_what_was_done_in_the_block_before_its_put),
     };
     return cmocka_run_group_tests_name("slab", tests, NULL, NULL);
 }

@@ -1,11 +1,13 @@
 /* Thread caches: capacities, refill and overflow, what stays and what goes back to the slabs. */
 #include "cache/cache.h"
 
+#include <sched.h>
 #include <string.h>
 
 #include "base/assert.h"
 #include "crew.h"
 #include "heap/heap.h"
+#include "os/vm.h"
 #include "support.h"
 
 #define THREADS 4
@@ -162,6 +164,54 @@ static void test_create_numbers_caches_and_registers_them(void **state)
     assert_ptr_equal(wr_cache_at(first->id), first);
     assert_ptr_equal(wr_cache_at(second->id), second);
     assert_null(wr_cache_at(before + 2));
+}
+
+static unsigned number_of_next;
+
+static void create_or_find(unsigned number, uint64_t *random)
+{
+    (void)random;
+    if (number == 0) {
+        CHECK(wr_cache_create(wr_heap_default.bins) != NULL);
+        return;
+    }
+    wr_cache *cache = NULL;
+    while (wr_cache_count() <= number_of_next || (cache = wr_cache_at(number_of_next)) == NULL) {
+        sched_yield();
+    }
+    CHECK(cache->id == number_of_next && cache->source == wr_heap_default.bins);
+}
+
+static void test_create_publishes_the_cache_to_who_finds_it_by_number(void **state)
+{
+    (void)state;
+    number_of_next = wr_cache_count();
+    crew_run(2, 0, create_or_find);
+    assert_int_equal(wr_cache_count(), number_of_next + 1);
+}
+
+static void create_all(void *unused)
+{
+    (void)unused;
+    while (wr_cache_count() < WR_CACHES_MAX) {
+        CHECK(wr_cache_create(wr_heap_default.bins) != NULL);
+    }
+    size_t mapped = wr_vm_mapped_bytes();
+    CHECK(wr_cache_create(wr_heap_default.bins) == NULL);
+    CHECK(wr_cache_count() == WR_CACHES_MAX);
+    CHECK(wr_vm_mapped_bytes() == mapped);
+    CHECK(wr_cache_at(WR_CACHES_MAX - 1)->id == WR_CACHES_MAX - 1);
+}
+
+static void test_create_beyond_the_most_caches_gives_null(void **state)
+{
+    (void)state;
+#ifdef TEST_SHADOW
+    skip(); /* the first pages of all caches are 256 MiB, with their shadow 8 GiB */
+#endif
+    struct outcome outcome;
+    run_child(create_all, NULL, &outcome);
+    assert_clean_exit(&outcome);
 }
 
 static void test_bin_of_class_0_is_empty_and_full(void **state)
@@ -813,6 +863,8 @@ int main(void)
         cmocka_unit_test(test_create_gives_cold_arrays_to_small_classes_and_none_to_others),
         cmocka_unit_test(test_create_keeps_all_cold_arrays_in_one_page),
         cmocka_unit_test(test_create_numbers_caches_and_registers_them),
+        cmocka_unit_test(test_create_publishes_the_cache_to_who_finds_it_by_number),
+        cmocka_unit_test(test_create_beyond_the_most_caches_gives_null),
         cmocka_unit_test(test_bin_of_class_0_is_empty_and_full),
         cmocka_unit_test(test_stand_in_caches_are_empty_and_full_in_every_bin),
         cmocka_unit_test(test_capacity_max_is_64_kib_of_blocks_between_2_and_512),

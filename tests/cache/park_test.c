@@ -1,6 +1,8 @@
 /* Parked caches: who adopts which, and that each has one owner at a time. */
 #include "cache/park.h"
 
+#include <sched.h>
+
 #include "crew.h"
 #include "heap/heap.h"
 #include "support.h"
@@ -254,6 +256,33 @@ static void test_park_torture_with_plain_writes_has_no_race(void **state)
     assert_true(wr_load_relaxed(&wr_heap_default.bins[wr_size_class_of(64)].slabs) <= 1);
 }
 
+/* One thread parks a cache, another waits for its bit and adopts it: nothing else orders the two. A
+ * second parked cache keeps the word and its mark as they are, since those would order them too. */
+static void hand_on_by_the_park(unsigned number, uint64_t *random)
+{
+    (void)random;
+    if (number == 0) {
+        made[5]->visit = 1; /* plain, as its owner */
+        wr_park_push(made[5]);
+        return;
+    }
+    while (!wr_park_has_racy(made[5])) {
+        sched_yield();
+    }
+    CHECK(wr_park_adopt() == made[5]);
+    CHECK(made[5]->visit == 1);
+    made[5]->visit = 0;
+}
+
+static void test_adopt_sees_the_cache_as_its_last_owner_left_it(void **state)
+{
+    (void)state;
+    wr_park_push(made[6]);
+    crew_run(2, 0, hand_on_by_the_park);
+    assert_ptr_equal(wr_park_adopt(), made[6]);
+    assert_null(wr_park_adopt());
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,6 +294,7 @@ int main(void)
         cmocka_unit_test(test_park_random_steps_match_the_model),
         cmocka_unit_test(test_park_under_threads_gives_each_cache_to_one_owner),
         cmocka_unit_test(test_park_torture_with_plain_writes_has_no_race),
+        cmocka_unit_test(test_adopt_sees_the_cache_as_its_last_owner_left_it),
     };
     return cmocka_run_group_tests_name("park", tests, create_all, NULL);
 }

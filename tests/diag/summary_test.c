@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/fmt.h"
@@ -31,6 +32,17 @@ static void print_unprepared_after_close(void *unused)
     (void)unused;
     close(STDERR_FILENO);
     wr_summary_print();
+}
+
+static void print_without_descriptors(void *unused)
+{
+    (void)unused;
+    struct rlimit usual;
+    CHECK(getrlimit(RLIMIT_NOFILE, &usual) == 0);
+    struct rlimit none = {0, usual.rlim_max};
+    CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    wr_summary_print();
+    CHECK(setrlimit(RLIMIT_NOFILE, &usual) == 0);
 }
 
 /* Bytes as lines have them. */
@@ -110,6 +122,18 @@ static void test_summary_says_what_a_refill_served(void **state)
     wr_cache_drain(cache);
 }
 
+static void test_summary_where_proc_does_not_tell_leaves_rss_out(void **state)
+{
+    (void)state;
+    struct outcome outcome;
+    run_child(print_without_descriptors, NULL, &outcome);
+    assert_int_equal(outcome.exit_code, 0);
+    assert_int_equal(count_lines(outcome.text), 1);
+    assert_memory_equal(outcome.text, "weir: pid ", 10);
+    assert_null(strstr(outcome.text, "RSS"));
+    assert_string_equal(strstr(outcome.text, " slow calls, "), " slow calls, 2 caches\n");
+}
+
 static void test_summary_after_prepare_reaches_standard_error_that_was_closed(void **state)
 {
     (void)state;
@@ -134,6 +158,7 @@ int main(void)
         cmocka_unit_test(test_summary_without_caches_says_0),
         cmocka_unit_test(test_summary_adds_up_all_caches),
         cmocka_unit_test(test_summary_says_what_a_refill_served),
+        cmocka_unit_test(test_summary_where_proc_does_not_tell_leaves_rss_out),
         cmocka_unit_test(test_summary_after_prepare_reaches_standard_error_that_was_closed),
         cmocka_unit_test(test_summary_without_prepare_and_standard_error_is_silent),
     };

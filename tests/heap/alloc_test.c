@@ -453,17 +453,20 @@ static void test_foreign_pointer_is_reported_by_the_name_of_each_function(void *
 {
     (void)state;
     static _Alignas(16) char foreign[64];
-    void *ptr = foreign;
-    assert_report(FREE, ptr, "weir: free(): foreign pointer: %p is in no block of this heap\n",
-                  ptr);
-    assert_report(RESIZE, ptr, "weir: realloc(): foreign pointer: %p is in no block of this heap\n",
-                  ptr);
-    assert_report(IN_PLACE, ptr,
-                  "weir: weir_resize_in_place(): foreign pointer: %p is in no block of this heap\n",
-                  ptr);
-    assert_report(USABLE, ptr,
-                  "weir: malloc_usable_size(): foreign pointer: %p is in no block of this heap\n",
-                  ptr);
+    void *const pointers[] = {foreign, (void *)4096}; /* the second lies in no region */
+    for (size_t i = 0; i < COUNT_OF(pointers); i++) {
+        void *ptr = pointers[i];
+        assert_report(FREE, ptr, "weir: free(): foreign pointer: %p is in no block of this heap\n",
+                      ptr);
+        assert_report(RESIZE, ptr,
+                      "weir: realloc(): foreign pointer: %p is in no block of this heap\n", ptr);
+        assert_report(
+            IN_PLACE, ptr,
+            "weir: weir_resize_in_place(): foreign pointer: %p is in no block of this heap\n", ptr);
+        assert_report(
+            USABLE, ptr,
+            "weir: malloc_usable_size(): foreign pointer: %p is in no block of this heap\n", ptr);
+    }
 }
 
 static void test_address_within_a_large_object_is_reported_with_the_object(void **state)

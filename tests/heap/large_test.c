@@ -157,6 +157,20 @@ static void test_alloc_that_the_kernel_refuses_has_kept_mappings_released(void *
     assert_true(mapped_bytes() <= mapped);
 }
 
+static void test_alloc_of_a_mapping_without_memory_for_the_descriptor_gives_it_back(void **state)
+{
+    (void)state;
+    (void)wr_keep_release_all();
+    uintptr_t window = scarce_leave_regions();
+    size_t mapped = mapped_bytes();
+    fault_arm(FAULT_MMAP, 2, FAULT_FOREVER); /* the mapping is made, its region is refused */
+    void *object = wr_large_alloc(1 * MIB, 2 * WR_SLICE_BYTES, false);
+    fault_disarm();
+    assert_null(object);
+    assert_null(wr_region_of(window - 1));
+    assert_int_equal(mapped_bytes(), mapped);
+}
+
 /* ---- free ---- */
 
 static void test_free_of_an_object_twice_is_seen(void **state)
@@ -271,6 +285,30 @@ static void test_resize_of_slices_with_a_neighbour_fails_and_changes_nothing(voi
     assert_int_equal(wr_span_reserved_bytes(span), WR_SLICE_BYTES);
     wr_slice_release(behind, 1);
     release(object);
+}
+
+static void test_resize_of_slices_ends_at_the_border_of_the_region(void **state)
+{
+    (void)state;
+    uintptr_t windows = (uintptr_t)wr_vm_map(2 * WR_REGION_BYTES, WR_REGION_BYTES);
+    uintptr_t border = windows + WR_REGION_BYTES;
+    assert_true(windows != 0);
+    assert_non_null(wr_region_obtain(windows));
+    assert_non_null(wr_region_obtain(border));
+    uintptr_t held = scarce_claim_all();
+    wr_slice_add(border - WR_SLICE_BYTES, 1);
+    wr_slice_add(border, 1);
+    char *object = on_slices(40 * KIB);
+    wr_span *span = span_of(object);
+    assert_int_equal((uintptr_t)object, border - WR_SLICE_BYTES);
+    assert_false(wr_large_resize_in_place(span, 100 * KIB));
+    assert_int_equal(span->bytes, 40 * KIB);
+    assert_int_equal(wr_span_reserved_bytes(span), WR_SLICE_BYTES);
+    bool zero;
+    assert_true(wr_slice_claim_at(border, 1, &zero));
+    wr_slice_release_purged(border, 1);
+    release(object);
+    scarce_release_all(held);
 }
 
 /* ---- resize in place: mappings ---- */
@@ -460,10 +498,32 @@ static void test_move_to_more_than_there_is_fails_and_changes_nothing(void **sta
     assert_null(wr_large_move(span_of(object), NEVER_THERE));
     span_of(object)->growths = 1;
     assert_null(wr_large_move(span_of(object), NEVER_THERE));
+    assert_null(wr_large_move(span_of(object), PTRDIFF_MAX - MIB)); /* no reserve is added */
     assert_int_equal(span_of(object)->bytes, 1 * MIB);
     assert_int_equal(kind_of(object), WR_SPAN_MAPPED);
     assert_int_equal(mapped_bytes(), mapped);
     assert_true(pattern_holds(object, 1 * MIB, 8));
+    release(object);
+}
+
+static void test_move_without_memory_for_the_descriptor_fails_and_changes_nothing(void **state)
+{
+    (void)state;
+    char *object = on_mapping(1 * MIB);
+    pattern_fill(object, 1 * MIB, 9);
+    uintptr_t window = scarce_leave_regions();
+    size_t mapped = mapped_bytes();
+    bool was_mapped = is_mapped(window - 2 * MIB);
+    fault_arm(FAULT_MMAP, 2, FAULT_FOREVER); /* the reserve is made, its region is refused */
+    char *moved = wr_large_move(span_of(object), 2 * MIB);
+    fault_disarm();
+    assert_null(moved);
+    assert_int_equal(is_mapped(window - 2 * MIB), was_mapped);
+    assert_null(wr_region_of(window - 1));
+    assert_int_equal(mapped_bytes(), mapped);
+    assert_int_equal(kind_of(object), WR_SPAN_MAPPED);
+    assert_int_equal(span_of(object)->bytes, 1 * MIB);
+    assert_true(pattern_holds(object, 1 * MIB, 9));
     release(object);
 }
 
@@ -704,9 +764,9 @@ static void test_aligned_object_comes_from_no_kept_mapping(void **state)
     (void)wr_keep_release_all();
 }
 
-static void test_alloc_without_memory_for_the_descriptor_gives_all_back(void **state)
+/* The slices that are claimed and given back are as they were: zero, or with page frames. */
+static void alloc_without_descriptors(bool purged)
 {
-    (void)state;
     (void)wr_keep_release_all();
     uintptr_t held = scarce_claim_all();
     size_t step = WR_GROWTH_MIN_BYTES / WR_SLICE_BYTES;
@@ -714,7 +774,12 @@ static void test_alloc_without_memory_for_the_descriptor_gives_all_back(void **s
     uintptr_t fresh = wr_extent_claim(step, &zero);
     assert_true(fresh != 0);
     uintptr_t rest = scarce_claim_all();
-    wr_slice_release_purged(fresh, step);
+    size_t dirty = wr_slice_dirty_count();
+    if (purged) {
+        wr_slice_release_purged(fresh, step);
+    } else {
+        wr_slice_release(fresh, step);
+    }
     size_t mapped = mapped_bytes();
     scarce_kernel_refuses(true);
     scarce_use_up_meta();
@@ -722,11 +787,19 @@ static void test_alloc_without_memory_for_the_descriptor_gives_all_back(void **s
     scarce_kernel_refuses(false);
     assert_null(object);
     assert_int_equal(mapped_bytes(), mapped);
+    assert_int_equal(wr_slice_dirty_count(), dirty + (purged ? 0 : step));
     assert_true(wr_slice_claim_at(fresh, step, &zero));
-    assert_true(zero);
-    wr_slice_release_purged(fresh, step);
+    assert_int_equal(zero, purged);
+    wr_slice_release(fresh, step);
     scarce_release_all(rest);
     scarce_release_all(held);
+}
+
+static void test_alloc_without_memory_for_the_descriptor_gives_all_back(void **state)
+{
+    (void)state;
+    alloc_without_descriptors(true);
+    alloc_without_descriptors(false);
 }
 
 /* ---- threads ---- */
@@ -894,6 +967,7 @@ int main(void)
         cmocka_unit_test(test_alloc_of_more_than_there_is_gives_null),
         cmocka_unit_test(test_alloc_that_the_kernel_refuses_has_kept_mappings_released),
         cmocka_unit_test(test_free_of_an_object_twice_is_seen),
+        cmocka_unit_test(test_alloc_of_a_mapping_without_memory_for_the_descriptor_gives_it_back),
         cmocka_unit_test(test_free_of_a_slab_is_refused),
         cmocka_unit_test(test_free_of_slices_gives_them_to_the_page_heap),
         cmocka_unit_test(test_free_of_a_mapping_keeps_all_its_address_space),
@@ -901,6 +975,7 @@ int main(void)
         cmocka_unit_test(test_resize_of_slices_down_gives_the_tail_back),
         cmocka_unit_test(test_resize_of_slices_up_takes_free_ones_behind),
         cmocka_unit_test(test_resize_of_slices_with_a_neighbour_fails_and_changes_nothing),
+        cmocka_unit_test(test_resize_of_slices_ends_at_the_border_of_the_region),
         cmocka_unit_test(test_resize_of_a_mapping_down_unmaps_the_tail),
         cmocka_unit_test(test_resize_of_a_mapping_up_grows_into_free_addresses),
         cmocka_unit_test(test_resize_of_a_mapping_with_a_neighbour_fails_and_changes_nothing),
@@ -912,6 +987,7 @@ int main(void)
         cmocka_unit_test(test_move_after_256_growths_in_place_still_reserves_ahead),
         cmocka_unit_test(test_growth_by_small_steps_moves_a_logarithm_of_them),
         cmocka_unit_test(test_move_to_more_than_there_is_fails_and_changes_nothing),
+        cmocka_unit_test(test_move_without_memory_for_the_descriptor_fails_and_changes_nothing),
         cmocka_unit_test(test_zero_on_slices_used_before_reads_as_zero),
     };
     const struct CMUnitTest pinned[] = {

@@ -164,13 +164,16 @@ static void test_resident_peak_is_that_of_getrusage(void **state)
 static void ask_without_descriptors(void *unused)
 {
     (void)unused;
-    struct rlimit none = {0, 0};
+    struct rlimit usual;
     size_t now_kib = 1, peak_kib = 1;
+    CHECK(getrlimit(RLIMIT_NOFILE, &usual) == 0);
+    struct rlimit none = {0, usual.rlim_max};
     CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
     errno = ERRNO_UNUSED;
     CHECK(!wr_host_resident_kib(&now_kib, &peak_kib));
     CHECK(errno == ERRNO_UNUSED);
     CHECK(now_kib == 0 && peak_kib == 0);
+    CHECK(setrlimit(RLIMIT_NOFILE, &usual) == 0); /* coverage is written at the end */
 }
 
 static void test_resident_memory_unreadable_is_false_and_zero(void **state)

@@ -4,6 +4,7 @@
  * This program's own sbrk stands between weir and libc's, so that a case can refuse, move the break
  * as another part of the program might, give addresses without memory, or hold a growth up. */
 #include "page_support.h"
+#include "scarce.h"
 
 #include <errno.h>
 #include <string.h>
@@ -286,6 +287,87 @@ static void test_grow_range_up_to_a_region_border_is_enough(void **state)
     in_child(check_border_first_side);
 }
 
+static void check_border_within(void *unused)
+{
+    (void)unused;
+    drain();
+    uintptr_t start = WINDOW(FAKE) - 10 * WR_SLICE_BYTES;
+    wr_store_seq_cst(&fake_break, start);
+    size_t step = expected_step(5);
+    CHECK(grow(5));
+    CHECK(wr_load_seq_cst(&fake_break) == start + step * WR_SLICE_BYTES);
+    bool zero = false;
+    CHECK(wr_slice_claim(5, &zero) == start && zero);
+}
+
+static void test_grow_range_before_a_region_border_is_enough(void **state)
+{
+    (void)state;
+    in_child(check_border_within);
+}
+
+static void check_border_second_side(void *unused)
+{
+    (void)unused;
+    drain();
+    uintptr_t start = WINDOW(FAKE) - WR_SLICE_BYTES;
+    wr_store_seq_cst(&fake_break, start);
+    size_t step = expected_step(2);
+    CHECK(grow(2));
+    CHECK(wr_load_seq_cst(&fake_break) == start + step * WR_SLICE_BYTES);
+    bool zero = false;
+    CHECK(wr_slice_claim(2, &zero) == WINDOW(FAKE) && zero);
+}
+
+static void test_grow_range_behind_a_region_border_is_enough(void **state)
+{
+    (void)state;
+    in_child(check_border_second_side);
+}
+
+static void check_border_start(void *unused)
+{
+    (void)unused;
+    drain();
+    wr_store_seq_cst(&fake_break, WINDOW(FAKE));
+    size_t step = expected_step(1);
+    CHECK(grow(step));
+    CHECK(wr_load_seq_cst(&fake_break) == WINDOW(FAKE) + step * WR_SLICE_BYTES);
+    bool zero = false;
+    CHECK(wr_slice_claim(step, &zero) == WINDOW(FAKE) && zero);
+}
+
+static void test_grow_range_that_starts_at_a_region_border_is_enough(void **state)
+{
+    (void)state;
+    in_child(check_border_start);
+}
+
+static void check_mapping_without_region(void *unused)
+{
+    (void)unused;
+    drain();
+    wr_store_seq_cst(&refuse_above, 0);
+    uintptr_t window = scarce_leave_regions();
+    size_t total = wr_slice_total_count();
+    size_t mapped = wr_vm_mapped_bytes();
+    fault_arm(FAULT_MMAP, 2, FAULT_FOREVER); /* the mapping is made, its region is refused */
+    bool grown = grow(1);
+    fault_disarm();
+    CHECK(!grown);
+    CHECK(wr_region_of(window - 1) == NULL);
+    CHECK(wr_slice_total_count() == total);
+    CHECK(wr_vm_mapped_bytes() == mapped);
+    CHECK(grow(1));
+    CHECK(wr_region_of(window - 1) != NULL);
+}
+
+static void test_grow_region_refused_gives_the_mapping_back(void **state)
+{
+    (void)state;
+    in_child(check_mapping_without_region);
+}
+
 static void check_without_region(void *unused)
 {
     (void)unused;
@@ -405,6 +487,19 @@ static void test_donate_less_than_a_slice_adds_nothing(void **state)
     uintptr_t start = (uintptr_t)wr_vm_map(bytes, WR_SLICE_BYTES);
     size_t total = wr_slice_total_count();
     wr_extent_donate(start, bytes);
+    assert_int_equal(wr_slice_total_count(), total);
+}
+
+static void test_donate_region_refused_adds_nothing(void **state)
+{
+    (void)state;
+    uintptr_t start = map_windows(1);
+    size_t total = wr_slice_total_count();
+    assert_null(wr_region_of(start));
+    scarce_kernel_refuses(true);
+    wr_extent_donate(start, 5 * WR_SLICE_BYTES);
+    scarce_kernel_refuses(false);
+    assert_null(wr_region_of(start));
     assert_int_equal(wr_slice_total_count(), total);
 }
 
@@ -719,6 +814,10 @@ int main(void)
         cmocka_unit_test(test_grow_break_moved_meanwhile_keeps_both_ranges),
         cmocka_unit_test(test_grow_range_across_a_region_border_brings_a_run_on_one_side),
         cmocka_unit_test(test_grow_range_up_to_a_region_border_is_enough),
+        cmocka_unit_test(test_grow_range_before_a_region_border_is_enough),
+        cmocka_unit_test(test_grow_range_behind_a_region_border_is_enough),
+        cmocka_unit_test(test_grow_range_that_starts_at_a_region_border_is_enough),
+        cmocka_unit_test(test_grow_region_refused_gives_the_mapping_back),
         cmocka_unit_test(test_grow_region_refused_leaves_the_range_alone),
         cmocka_unit_test(test_grow_kernel_refuses_returns_false_and_changes_nothing),
         cmocka_unit_test(test_grow_keeps_errno),
@@ -726,6 +825,7 @@ int main(void)
         cmocka_unit_test(test_claim_more_than_a_region_returns_0_without_growth),
         cmocka_unit_test(test_donate_whole_slices_become_available_and_zero),
         cmocka_unit_test(test_donate_less_than_a_slice_adds_nothing),
+        cmocka_unit_test(test_donate_region_refused_adds_nothing),
         cmocka_unit_test(test_donate_across_a_region_border_serves_both_sides),
         cmocka_unit_test(test_donate_memory_that_cannot_be_purged_adds_nothing),
         cmocka_unit_test(test_model_random_claims_grow_only_when_nothing_fits),

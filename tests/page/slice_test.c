@@ -5,6 +5,7 @@
  * middle of a word, the end of the lower window, and the begin of the upper one. */
 #include "page_support.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 
@@ -690,6 +691,32 @@ static void test_threads_that_fight_for_two_slices_never_share_one(void **state)
     assert_true(claim_at(127, 2));
 }
 
+/* One thread releases a slice, another waits until it can claim it: nothing else orders the two. A
+ * second slice keeps the word and its mark as they are, since those would order them too. */
+static void hand_on(size_t number)
+{
+    uint64_t *word = (uint64_t *)address_of(LOW_FIRST);
+    if (number == 0) {
+        *word = 1;
+        give_dirty(LOW_FIRST, 1);
+    } else if (number == 1) {
+        while (!claim_at(LOW_FIRST, 1)) {
+            sched_yield();
+        }
+        CHECK(*word == 1);
+        *word = 2;
+    }
+}
+
+static void test_claim_sees_what_was_done_before_the_release(void **state)
+{
+    (void)state;
+    give(LOW_FIRST + 1, 1);
+    run_threads(hand_on);
+    assert_int_equal(page_heap_at_rest().available, 1);
+    assert_true(claim_at(LOW_FIRST + 1, 1));
+}
+
 /* Plain writes only: release -> claim is the one order there is between two owners. */
 static void torture(size_t number)
 {
@@ -845,6 +872,7 @@ int main(void)
         CASE(test_threads_each_slice_has_one_owner_and_none_is_lost),
         CASE(test_threads_short_of_slices_invariants_hold_at_each_rest),
         CASE(test_threads_that_fight_for_two_slices_never_share_one),
+        CASE(test_claim_sees_what_was_done_before_the_release),
         CASE(test_torture_plain_writes_of_owners_add_up),
 #if WR_DEBUG
         CASE(test_release_of_an_available_slice_aborts),

@@ -447,6 +447,66 @@ static void test_threads_that_close_a_span_at_once_have_one_winner(void **state)
     wr_span_close(contested);
 }
 
+/* One thread opens or closes a span, another waits until it sees that: nothing else orders the two.
+ */
+static void open_or_find(size_t number)
+{
+    if (number == 0) {
+        wr_span_open(contested, WR_SPAN_LARGE, 1, WR_SLICE_BYTES);
+    } else if (number == 1) {
+        while (wr_span_find(slice_at(120)) == NULL) {
+            sched_yield();
+        }
+        CHECK(contested->bytes == 1);
+    }
+}
+
+static void test_find_sees_the_span_as_it_was_opened(void **state)
+{
+    (void)state;
+    contested = open_slices(120, WR_SPAN_LARGE, 1);
+    wr_span_close(contested);
+    run_threads(open_or_find);
+    wr_span_close(contested);
+}
+
+static bool closed_by_trying;
+static _Atomic bool was_closed; /* relaxed, so that it orders nothing */
+
+static void close_or_obtain(size_t number)
+{
+    if (number == 0) {
+        contested->bytes = 2; /* plain, as the holder of the object */
+        if (closed_by_trying) {
+            CHECK(wr_span_try_close(contested, WR_SPAN_LARGE));
+        } else {
+            wr_span_close(contested);
+        }
+        wr_store_relaxed(&was_closed, true);
+    } else if (number == 1) {
+        while (!wr_load_relaxed(&was_closed)) {
+            sched_yield();
+        }
+        for (unsigned i = 0; wr_span_kind_of(contested) != WR_SPAN_FREE && i < 1000; i++) {
+            sched_yield();
+        }
+        CHECK(wr_span_kind_of(contested) == WR_SPAN_FREE);
+        CHECK(wr_span_obtain(slice_at(120), 0) == contested);
+        CHECK(contested->bytes == 2);
+    }
+}
+
+static void test_obtain_sees_the_span_as_it_was_closed(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        closed_by_trying = i == 1;
+        wr_store_relaxed(&was_closed, false);
+        contested = open_slices(120, WR_SPAN_LARGE, 1);
+        run_threads(close_or_obtain);
+    }
+}
+
 /* Spans that change hands: opened by one thread, found by address and closed by another. The boxes
  * order nothing, so what a finder sees of the descriptor it has from wr_span_find alone. */
 static _Atomic uintptr_t boxes[BOXES]; /* an address inside a span, or 0 */
@@ -597,6 +657,8 @@ int main(void)
         cmocka_unit_test(test_try_close_twice_succeeds_once),
         cmocka_unit_test(test_model_random_spans_agree_with_a_table),
         cmocka_unit_test(test_threads_that_close_a_span_at_once_have_one_winner),
+        cmocka_unit_test(test_find_sees_the_span_as_it_was_opened),
+        cmocka_unit_test(test_obtain_sees_the_span_as_it_was_closed),
         cmocka_unit_test(test_torture_spans_that_change_hands_are_found_whole),
 #if WR_DEBUG
         cmocka_unit_test(test_open_or_close_in_the_wrong_state_aborts),

@@ -1,0 +1,292 @@
+/* weir_stress_forked: what the child of a fork finds, wherever its parent's threads were.
+ *
+ * For each operation of a thread on its cache and each n: at its n-th atomic step the process
+ * forks, and the child recovers the cache and goes on with what it finds. n grows until the
+ * operation ends before its n-th step. All in one thread, so that each run takes the same course:
+ * the cache is not the one that the thread allocates with, so the child takes its owner for dead.
+ * Exits with 0; prints one line and aborts otherwise.
+ */
+#include "harness.h"
+#include "steps.h"
+
+#include "weir/weir.h"
+
+#include <stdio.h>
+
+#include "bin/bin.h"
+#include "cache/cache.h"
+#include "cache/park.h"
+#include "heap/heap.h"
+
+#define BLOCKS 8u  /* of 8 KiB in a slab of one slice */
+#define LIVE   40u /* blocks that are the program's, in each class */
+
+static const size_t sizes[] = {64, 512, 8192};
+#define SIZES (sizeof sizes / sizeof sizes[0])
+
+static wr_cache *victim;
+static unsigned class; /* that the operation works on */
+static struct held live[SIZES][LIVE];
+static void *blocks[BLOCKS]; /* of the slab below that are out */
+static unsigned out;
+static wr_span *exhausted; /* a slab that the child looks at too, or NULL */
+
+static void *pop(void)
+{
+    wr_cache_bin *b = &victim->bins[class];
+    wr_cache_entry *top = atomic_load(&b->top);
+    if (top == atomic_load(&b->base)) {
+        return wr_cache_refill(victim, class);
+    }
+    atomic_store(&b->top, top - 1);
+    return atomic_load(top - 1);
+}
+
+static void push(void *block)
+{
+    wr_cache_bin *b = &victim->bins[class];
+    wr_cache_entry *top = atomic_load(&b->top);
+    if (top == b->end) {
+        wr_cache_overflow(victim, class, block, "stress");
+        return;
+    }
+    atomic_store(top, block);
+    atomic_store(&b->top, top + 1);
+}
+
+/* A little life: more blocks than the bin holds come and go. */
+static void use_victim(void)
+{
+    void *held[3 * BLOCKS];
+    for (unsigned i = 0; i < 3 * BLOCKS; i++) {
+        held[i] = pop();
+        CHECK(held[i] != NULL);
+    }
+    for (unsigned i = 0; i < 3 * BLOCKS; i++) {
+        push(held[i]);
+    }
+}
+
+static void leave_slabs(void)
+{
+    wr_cache_leave_slabs(victim);
+}
+
+static void drain(void)
+{
+    wr_cache_drain(victim);
+}
+
+/* No slab is in a state that no step leaves behind. */
+static void check_slab(const wr_span *slab)
+{
+    CHECK(slab != NULL && wr_span_kind_of(slab) == WR_SPAN_SLAB);
+    int64_t flags = WR_SLAB_OWNED | WR_SLAB_LISTED;
+    CHECK((atomic_load(&slab->state) & flags) != flags);
+    int64_t count = wr_slab_count_racy(slab);
+    CHECK(count >= 0 && count <= slab->blocks);
+}
+
+static void check_slabs(void)
+{
+    if (exhausted != NULL) {
+        check_slab(exhausted);
+    }
+    for (unsigned s = 0; s < SIZES; s++) {
+        for (unsigned i = 0; i < LIVE; i++) {
+            check_slab(wr_span_find((uintptr_t)live[s][i].block));
+        }
+    }
+}
+
+/* In the child weir has recovered and parked the victim. */
+static int go_on_in_child(void *unused)
+{
+    (void)unused;
+    wr_cache *cache;
+    while ((cache = wr_park_adopt()) != NULL) {
+        for (unsigned c = 1; c < WR_CLASS_COUNT; c++) {
+            const wr_cache_bin *b = &cache->bins[c];
+            CHECK(b->slab == NULL);
+            CHECK(atomic_load(&b->base) <= atomic_load(&b->top) && atomic_load(&b->top) <= b->end);
+            CHECK(b->end - atomic_load(&b->base) == cache->capacity[c]);
+        }
+        wr_cache_drain(cache);
+    }
+    check_slabs();
+    for (unsigned s = 0; s < SIZES; s++) {
+        wr_bin *b = &wr_heap_default.bins[wr_size_class_of(sizes[s])];
+        for (unsigned round = 0; round < 8; round++) {
+            struct held taken[WR_BATCH_BLOCKS];
+            void *got[WR_BATCH_BLOCKS];
+            wr_span *kept = NULL;
+            unsigned count = wr_bin_refill(b, &kept, WR_BATCH_BLOCKS, got);
+            for (unsigned i = 0; i < count; i++) {
+                taken[i] = (struct held){got[i], sizes[s], 0};
+                held_stamp(&taken[i], i);
+            }
+            for (unsigned i = 0; i < count; i++) {
+                held_check(&taken[i]);
+            }
+            wr_bin_give_up(kept); /* the blocks stay out: the next round gets others */
+        }
+        for (unsigned i = 0; i < LIVE; i++) {
+            held_check(&live[s][i]);
+            void *block = live[s][i].block;
+            wr_bin_return(1, &block, "stress");
+        }
+    }
+    return 0;
+}
+
+static void fork_between(void)
+{
+    stress_child(go_on_in_child, NULL, 60);
+}
+
+/* The victim's bin of a size as it was at first, so that each life takes the same course. */
+static void cool(size_t bytes)
+{
+    class = wr_size_class_of(bytes);
+    wr_cache_drain(victim);
+    bool cold = bytes <= WR_CACHE_COLD_BYTES;
+    wr_cache_entry *array = cold ? victim->cold + (class - 1) * WR_CACHE_COLD_BLOCKS : NULL;
+    wr_cache_bin *b = &victim->bins[class];
+    atomic_store(&b->base, array);
+    atomic_store(&b->top, array);
+    b->end = cold ? array + WR_CACHE_COLD_BLOCKS : NULL;
+    victim->capacity[class] = cold ? WR_CACHE_COLD_BLOCKS : 0;
+    victim->heat[class] = 0;
+}
+
+static void cool_small(void)
+{
+    cool(64);
+}
+
+static void cool_medium(void)
+{
+    cool(512);
+    use_victim();
+}
+
+static void cool_large(void)
+{
+    cool(8192);
+}
+
+static void warm_large(void)
+{
+    cool(8192);
+    use_victim();
+}
+
+/* The bin is empty, and all blocks of the slab that it keeps are out. */
+static void exhaust_slab(void)
+{
+    warm_large();
+    wr_cache_drain(victim);
+    wr_span **kept = &victim->bins[class].slab;
+    out = wr_bin_refill(&wr_heap_default.bins[class], kept, BLOCKS, blocks);
+    CHECK(out > 0 && wr_slab_count_racy(*kept) == 0);
+    exhausted = *kept;
+}
+
+static void put_back_slab(void *popped)
+{
+    push(popped);
+    wr_bin_return(out, blocks, "stress");
+    out = 0;
+    exhausted = NULL;
+}
+
+static const struct operation {
+    const char *name;
+    void (*prepare)(void);
+    void (*run)(void);
+} operations[] = {
+    {"a bin of small blocks turns hot", cool_small, use_victim},
+    {"a bin of large blocks turns hot", cool_large, use_victim},
+    {"a hot bin of large blocks is used", warm_large, use_victim},
+    {"slabs are left", warm_large, leave_slabs},
+    {"a cache is drained", cool_medium, drain},
+};
+
+static void make_live(void)
+{
+    for (unsigned s = 0; s < SIZES; s++) {
+        class = wr_size_class_of(sizes[s]);
+        for (unsigned i = 0; i < LIVE; i++) {
+            live[s][i] = (struct held){pop(), sizes[s], 0};
+            CHECK(live[s][i].block != NULL);
+            held_stamp(&live[s][i], s * LIVE + i);
+        }
+    }
+}
+
+static unsigned run_forks(const struct operation *operation)
+{
+    for (unsigned step = 1;; step++) {
+        operation->prepare();
+        steps_call_at(step, fork_between);
+        operation->run();
+        if (!steps_call_end()) {
+            return step - 1;
+        }
+    }
+}
+
+/* A kept slab has no free block, so the thread gives it up; at a step on the way a block comes back
+ * from elsewhere, and some steps later the process forks. */
+
+static unsigned steps_to_fork;
+static bool was_kept; /* the slab, when the block came back */
+
+static void return_one(void)
+{
+    was_kept = (atomic_load(&exhausted->state) & WR_SLAB_OWNED) != 0;
+    wr_bin_return(1, &blocks[--out], "stress");
+    steps_call_at(steps_to_fork, fork_between);
+}
+
+static unsigned run_forks_of_give_up(void)
+{
+    unsigned forks = 0;
+    for (unsigned step = 1;; step++) {
+        was_kept = false;
+        bool forked = true;
+        for (steps_to_fork = 1; forked; steps_to_fork++) {
+            exhaust_slab();
+            steps_call_at(step, return_one);
+            void *popped = pop();
+            forked = steps_call_end() && was_kept;
+            put_back_slab(popped);
+            forks += forked;
+        }
+        if (!was_kept) {
+            return forks;
+        }
+    }
+}
+
+int main(void)
+{
+    stress.scenario = "forked";
+    CHECK(steps_are_built());
+    weir_free(weir_malloc(1)); /* registers what runs in children */
+    victim = wr_cache_create(wr_heap_default.bins);
+    CHECK(victim != NULL);
+    make_live();
+    for (size_t i = 0; i < sizeof operations / sizeof operations[0]; i++) {
+        stress.scenario = operations[i].name;
+        unsigned steps = run_forks(&operations[i]);
+        CHECK(steps > 0);
+        printf("%s: a fork at each of %u steps\n", operations[i].name, steps);
+        fflush(stdout);
+    }
+    stress.scenario = "a slab is given up and used";
+    unsigned forks = run_forks_of_give_up();
+    CHECK(forks > 0);
+    printf("%s: %u forks\n", stress.scenario, forks);
+    return 0;
+}
