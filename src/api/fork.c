@@ -10,6 +10,7 @@
 #include "cache/park.h"
 #include "heap/heap.h"
 #include "heap/keep.h"
+#include "page/commit.h"
 #include "page/extent.h"
 #include "page/slice.h"
 
@@ -23,6 +24,8 @@ static void child(void)
     wr_bin_recover(wr_heap_default.bins);
     wr_park_recover();
     wr_keep_recover();
+    wr_commit_recover(wr_slice_dirty_count() * WR_SLICE_BYTES + wr_span_committed_bytes() +
+                      wr_keep_committed_bytes());
     for (unsigned i = 0; i < wr_cache_count(); i++) {
         wr_cache *cache = wr_cache_at(i);
         if (cache != NULL && cache != wr_cache_self && !wr_park_has_racy(cache)) {

@@ -55,6 +55,11 @@
 #define WR_MMAP_THRESHOLD_BYTES     ((size_t)128 << 10)
 #define WR_MMAP_THRESHOLD_MAX_BYTES ((size_t)32 << 20)
 
+/* Mappings of large objects, kept ones with them, beyond which objects up to the largest mmap
+ * threshold come from the page heap: the kernel allows a process 65,530 (vm.max_map_count), and
+ * each that is freed can make two lines of one in /proc/self/maps. */
+#define WR_MAPPINGS_MAX 512
+
 /* Freed mappings kept for reuse: so many at most, within the byte cap of an option. */
 #define WR_KEEP_SLOTS 64
 /* calloc of a kept mapping from here on drops its frames instead of writing zeros: below it the

@@ -5,6 +5,8 @@
 #include "os/host.h"
 #include "os/lock.h"
 #include "os/vm.h"
+#include "page/commit.h"
+#include "page/purge.h"
 #include "page/slice.h"
 
 static wr_lock growth_lock = WR_LOCK_INITIALIZER(WR_RANK_GROWTH);
@@ -115,19 +117,55 @@ bool wr_extent_grow(size_t slices, size_t generation)
     return grown;
 }
 
+/* After a refusal: who holds slices for a moment, to purge them or to find that a run is not whole,
+ * gives them back soon. */
+enum { TRIES = 4 };
+
+/* Purges dirty slices, so that `bytes` more may be charged; false if there were none. */
+static bool make_room(size_t bytes)
+{
+    size_t slices = wr_divide_up(bytes, WR_SLICE_BYTES);
+    size_t dirty = wr_slice_dirty_count();
+    return wr_purge_slices(dirty > slices ? dirty - slices : 0) != 0;
+}
+
+bool wr_extent_charge(size_t bytes)
+{
+    if (wr_commit_charge(bytes)) {
+        return true;
+    }
+    for (unsigned refusals = 0; refusals < TRIES;) {
+        if (!make_room(bytes)) {
+            refusals++;
+            wr_host_yield();
+        }
+        if (wr_commit_charge(bytes)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool wr_extent_claim_at(uintptr_t address, size_t slices, bool *zero)
+{
+    return wr_slice_claim_at(address, slices, zero) ||
+           (!wr_commit_has_room(slices * WR_SLICE_BYTES) && make_room(slices * WR_SLICE_BYTES) &&
+            wr_slice_claim_at(address, slices, zero));
+}
+
 uintptr_t wr_extent_claim(size_t slices, bool *zero)
 {
     if (slices > WR_REGION_SLICES) {
         return 0;
     }
-    enum { TRIES = 4 }; /* after a refusal: who holds slices for a moment gives them back soon */
     for (unsigned refusals = 0; refusals < TRIES;) {
         size_t generation = wr_extent_generation();
         uintptr_t address = wr_slice_claim(slices, zero);
-        if (address != 0) {
+        if (address > WR_SLICE_REFUSED) {
             return address;
         }
-        if (!wr_extent_grow(slices, generation)) {
+        if (address == WR_SLICE_REFUSED ? !make_room(slices * WR_SLICE_BYTES)
+                                        : !wr_extent_grow(slices, generation)) {
             refusals++;
             wr_host_yield();
         }
@@ -135,13 +173,17 @@ uintptr_t wr_extent_claim(size_t slices, bool *zero)
     return 0;
 }
 
-void wr_extent_donate(uintptr_t start, size_t bytes)
+bool wr_extent_donate(uintptr_t start, size_t bytes)
 {
     wr_vm_range range = {start, wr_align_down(start + bytes, WR_SLICE_BYTES)};
     /* Unpurged memory would pass for zero: then only the addresses are lost. */
-    if (wr_vm_purge((void *)start, bytes) && obtain_regions(range)) {
+    if (!wr_vm_purge((void *)start, bytes)) {
+        return false;
+    }
+    if (obtain_regions(range)) {
         add(range);
     }
+    return true;
 }
 
 void wr_extent_reset_after_fork(void)

@@ -2,6 +2,7 @@
 #include "page/slice.h"
 
 #include "base/assert.h"
+#include "page/commit.h"
 
 static _Atomic size_t dirty_count; /* relaxed: a steering statistic */
 static _Atomic size_t total_count; /* likewise */
@@ -80,8 +81,29 @@ static bool take_state(wr_region *region, unsigned slice, size_t count)
     return zero;
 }
 
-/* Claims a run within a region, or nothing. */
-static bool claim_run(wr_region *region, unsigned slice, size_t count, bool *zero)
+/* The dirty ones of slices that were just claimed. */
+static size_t count_dirty(wr_region *region, unsigned slice, size_t count)
+{
+    size_t dirty = 0;
+    while (count > 0) {
+        part p = first_part(slice, count);
+        /* Relaxed: the bits are ours since claim_part(). */
+        dirty += wr_count_bits(wr_load_relaxed(&region->slices[p.word].dirty) & p.mask);
+        slice += wr_count_bits(p.mask);
+        count -= wr_count_bits(p.mask);
+    }
+    return dirty;
+}
+
+typedef enum claim_result {
+    CLAIM_DONE,
+    CLAIM_LOST,    /* another thread has a slice of the run */
+    CLAIM_REFUSED, /* over the limit on committed bytes */
+} claim_result;
+
+/* Claims a run within a region, or nothing. Charges what is not dirty while the state bits are
+ * still as they were, so that a run that is refused goes back unchanged. */
+static claim_result claim_run(wr_region *region, unsigned slice, size_t count, bool *zero)
 {
     unsigned at = slice;
     size_t left = count;
@@ -89,13 +111,17 @@ static bool claim_run(wr_region *region, unsigned slice, size_t count, bool *zer
         part p = first_part(at, left);
         if (!claim_part(region, p)) {
             make_available(region, slice, at - slice);
-            return false;
+            return CLAIM_LOST;
         }
         at += wr_count_bits(p.mask);
         left -= wr_count_bits(p.mask);
     }
+    if (!wr_commit_charge((count - count_dirty(region, slice, count)) * WR_SLICE_BYTES)) {
+        make_available(region, slice, count);
+        return CLAIM_REFUSED;
+    }
     *zero = take_state(region, slice, count);
-    return true;
+    return CLAIM_DONE;
 }
 
 /* First slice of the lowest run of `count` available slices from `from` on, or WR_REGION_SLICES. */
@@ -136,8 +162,9 @@ uintptr_t wr_slice_claim(size_t count, bool *zero)
         wr_region *region = wr_region_at(r);
         unsigned slice = 0;
         while ((slice = find_run(region, count, slice)) < WR_REGION_SLICES) {
-            if (claim_run(region, slice, count, zero)) {
-                return wr_slice_address(region, slice);
+            claim_result result = claim_run(region, slice, count, zero);
+            if (result != CLAIM_LOST) {
+                return result == CLAIM_DONE ? wr_slice_address(region, slice) : WR_SLICE_REFUSED;
             }
             /* Somebody else claimed in the run: what is left is found from its start on. */
         }
@@ -152,7 +179,7 @@ bool wr_slice_claim_at(uintptr_t address, size_t count, bool *zero)
     if (region == NULL || count > WR_REGION_SLICES - slice) {
         return false;
     }
-    return claim_run(region, slice, count, zero);
+    return claim_run(region, slice, count, zero) == CLAIM_DONE;
 }
 
 /* Sets the state bits of claimed slices (dirty or zero) and makes them available. */
@@ -182,6 +209,7 @@ void wr_slice_release(uintptr_t address, size_t count)
 
 void wr_slice_release_purged(uintptr_t address, size_t count)
 {
+    wr_commit_refund(count * WR_SLICE_BYTES);
     release(address, count, true);
 }
 

@@ -11,19 +11,21 @@
  * | release   | may run together | wait-free                                                   |
  * A run is claimed word by word in ascending order and given back if a later word has lost a bit.
  * A bit that is set means available, whoever set it last: no ABA. Regions are never unmapped.
- * Invariants, at rest, in each word: dirty | zero == available; dirty & zero == 0; and that of
- * summary.h for the words of `available`. */
+ * Claimed and dirty slices are charged (page/commit). Invariants, at rest, in each word: dirty |
+ * zero == available; dirty & zero == 0; and that of summary.h for the words of `available`. */
 #ifndef WR_PAGE_SLICE_H
 #define WR_PAGE_SLICE_H
 
 #include "page/region.h"
 
 /* Claims the lowest run of `count` slices that one region has. Returns its address, or 0 when there
- * is none; *zero tells whether all of it reads as zero. */
+ * is none, or WR_SLICE_REFUSED when the limit on committed bytes (page/commit) forbids it; *zero
+ * tells whether all of it reads as zero. */
 uintptr_t wr_slice_claim(size_t count, bool *zero);
+#define WR_SLICE_REFUSED ((uintptr_t)1) /* no slice has this address */
 
 /* Claims exactly the `count` slices from address on, within one region; false if any is not
- * available. */
+ * available, or the limit forbids it. */
 bool wr_slice_claim_at(uintptr_t address, size_t count, bool *zero);
 
 /* Gives claimed slices back; they may hold anything. */
