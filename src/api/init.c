@@ -6,6 +6,7 @@
 #include "cache/park.h"
 #include "diag/summary.h"
 #include "heap/heap.h"
+#include "heap/limit.h"
 #include "os/host.h"
 
 #include <pthread.h>
@@ -56,6 +57,7 @@ static void init_options(void)
         if (!wr_host_is_secure()) {
             wr_options_parse(environment);
         }
+        wr_limit_start();
         if (wr_option_get(wr_option_summary) != 0) {
             wr_summary_prepare();
         }

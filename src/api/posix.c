@@ -4,6 +4,7 @@
 #include "api/names.h"
 #include "heap/keep.h"
 #include "heap/large.h"
+#include "heap/limit.h"
 #include "os/host.h"
 #include "page/purge.h"
 
@@ -83,7 +84,9 @@ int weir_mallopt(int parameter, int value)
 int weir_malloc_trim(size_t pad)
 {
     size_t kept = wr_keep_release_all();
-    return wr_purge_slices(pad / WR_SLICE_BYTES) != 0 || kept != 0;
+    size_t purged = wr_purge_slices(pad / WR_SLICE_BYTES);
+    wr_limit_answer(); /* a purge may claim, and so charge, for a moment */
+    return purged != 0 || kept != 0;
 }
 
 WR_LIBC_NAME(reallocarray, weir_reallocarray, void *, (void *ptr, size_t count, size_t size))

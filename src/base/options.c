@@ -4,7 +4,14 @@
 #include "base/bits.h"
 #include "base/report.h"
 
-enum { TYPE_SIZE, TYPE_FLAG };
+enum { TYPE_SIZE, TYPE_FLAG, TYPE_SHARE };
+
+/* What a type's texts are, for warnings. */
+static const char *const not_read[] = {
+    [TYPE_SIZE] = "is no number of bytes, the default holds",
+    [TYPE_FLAG] = "is no 0 or 1, the default holds",
+    [TYPE_SHARE] = "is no number of bytes and no percentage, the default holds",
+};
 
 typedef struct row {
     const char *name; /* lower case, without the prefix */
@@ -24,6 +31,9 @@ static const row rows[WR_OPTION_COUNT] = {
 /* value + 1, or 0 while the default holds. Written once while the process starts; read relaxed,
  * since nothing else is published by it. */
 static _Atomic size_t values[WR_OPTION_COUNT];
+
+/* A SHARE's value is bytes, below this, or this plus percent. */
+#define PERCENTAGE ((size_t)1 << 63)
 
 static const char prefix[] = "WEIR_";
 #define PREFIX_LENGTH (sizeof prefix - 1)
@@ -56,6 +66,28 @@ static bool parse_size(const char *text, size_t *value)
     return *p == '\0';
 }
 
+/* 0% to 100%, or a size; false if text is neither. */
+static bool parse_share(const char *text, size_t *value)
+{
+    const char *p = text;
+    size_t percent = 0;
+    for (; *p >= '0' && *p <= '9'; p++) {
+        percent = wr_min(percent * 10 + (size_t)(*p - '0'), PERCENTAGE / 100); /* does not wrap */
+    }
+    if (p == text || p[0] != '%' || p[1] != '\0') {
+        bool read = parse_size(text, value);
+        *value = wr_min(*value, PERCENTAGE - 1); /* out of range in any case, and no percentage */
+        return read;
+    }
+    *value = PERCENTAGE + percent;
+    return true;
+}
+
+static bool parse(const row *r, const char *text, size_t *value)
+{
+    return r->type == TYPE_SHARE ? parse_share(text, value) : parse_size(text, value);
+}
+
 static size_t parse_trusted(const char *text)
 {
     size_t value = 0;
@@ -72,6 +104,29 @@ size_t wr_option_get(wr_option option)
 bool wr_option_is_set(wr_option option)
 {
     return wr_load_relaxed(&values[option]) != 0;
+}
+
+static bool in_range(const row *r, size_t value)
+{
+    if (r->type == TYPE_SHARE && value >= PERCENTAGE) {
+        return value <= PERCENTAGE + 100;
+    }
+    return value >= parse_trusted(r->min_text) && value <= parse_trusted(r->max_text);
+}
+
+bool wr_option_is_percentage(wr_option option)
+{
+    return rows[option].type == TYPE_SHARE && wr_option_get(option) >= PERCENTAGE;
+}
+
+size_t wr_option_share(wr_option option, size_t whole)
+{
+    size_t value = wr_option_get(option);
+    if (!wr_option_is_percentage(option)) {
+        return value;
+    }
+    size_t percent = value - PERCENTAGE;
+    return whole / 100 * percent + whole % 100 * percent / 100; /* does not overflow */
 }
 
 /* True if variable (of name_length) is the upper-case name of row r behind the prefix. */
@@ -115,12 +170,9 @@ static void parse_variable(const char *variable)
             continue;
         }
         size_t value = 0;
-        if (!parse_size(text, &value)) {
-            warn(variable, name_length,
-                 rows[i].type == TYPE_FLAG ? "is no 0 or 1, the default holds"
-                                           : "is no number of bytes, the default holds");
-        } else if (value < parse_trusted(rows[i].min_text) ||
-                   value > parse_trusted(rows[i].max_text)) {
+        if (!parse(&rows[i], text, &value)) {
+            warn(variable, name_length, not_read[rows[i].type]);
+        } else if (!in_range(&rows[i], value)) {
             warn(variable, name_length, "is out of range, the default holds");
         } else {
             wr_store_relaxed(&values[i], value + 1);

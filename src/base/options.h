@@ -21,6 +21,10 @@ typedef enum wr_option {
 /* Value of an option: bytes for a SIZE, 0 or 1 for a FLAG. Any thread. */
 size_t wr_option_get(wr_option option);
 
+/* For a SHARE: true if it is set as a percentage, and the bytes that it is when `whole` is 100%. */
+bool wr_option_is_percentage(wr_option option);
+size_t wr_option_share(wr_option option, size_t whole);
+
 /* True if the environment set it. */
 bool wr_option_is_set(wr_option option);
 

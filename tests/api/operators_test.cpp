@@ -358,6 +358,25 @@ void test_new_handler_that_lifts_the_limit_lets_nothrow_succeed(void **)
     assert_int_equal(handler_calls, 2);
     ::operator delete(block);
 }
+
+void test_new_above_the_hard_limit_throws_bad_alloc(void **)
+{
+    assert_int_equal(weir_limit_set(0, weir_committed() + 8 * MIB), 0);
+    bool thrown = false;
+    try {
+        char *block = new char[16 * MIB];
+        delete[] block;
+    } catch (const std::bad_alloc &) {
+        thrown = true;
+    }
+    void *block = ::operator new(16 * MIB, std::nothrow);
+    assert_int_equal(weir_limit_set(0, 0), 0);
+    assert_true(thrown);
+    assert_null(block);
+    block = ::operator new(16 * MIB);
+    assert_non_null(block);
+    ::operator delete(block);
+}
 } // namespace
 
 int main()
@@ -378,6 +397,7 @@ int main()
         cmocka_unit_test(test_new_nothrow_with_throwing_handler_returns_null),
         cmocka_unit_test(test_new_handler_that_frees_memory_lets_new_succeed),
         cmocka_unit_test(test_new_handler_that_lifts_the_limit_lets_nothrow_succeed),
+        cmocka_unit_test(test_new_above_the_hard_limit_throws_bad_alloc),
     };
     return cmocka_run_group_tests_name("operators", tests, nullptr, nullptr);
 }
