@@ -185,6 +185,7 @@ bool wr_large_free(wr_span *span)
         wr_purge_over_cap();
     } else {
         raise_threshold(bytes);
+        wr_mapping_show(span, reserved_bytes, reserved_bytes); /* who takes it uses all of it */
         wr_keep_put(span->start, reserved_bytes);
     }
     return true;
@@ -227,13 +228,17 @@ static bool grow_mapping(wr_span *span, size_t bytes)
     }
     if (bytes > reserved_bytes) {
         size_t length = wr_mapping_length(bytes);
+        wr_mapping_show(span, reserved_bytes, reserved_bytes);
         if (!wr_vm_grow((void *)span->start, reserved_bytes, length)) {
             wr_mapping_uncommit(span, committed_bytes);
             return false;
         }
         wr_store_relaxed(&span->reserved_bytes, length); /* the holder's to change */
+        span->dumped_bytes = length;
+        wr_mapping_lengthened(span, reserved_bytes, length);
         span->growths = one_more(span->growths);
     }
+    wr_mapping_show(span, bytes, wr_span_reserved_bytes(span));
     span->bytes = bytes;
     return true;
 }
@@ -251,6 +256,7 @@ static void shrink_mapping(wr_span *span, size_t bytes)
     wr_store_relaxed(&span->reserved_bytes, length);
     if (wr_vm_unmap((void *)(span->start + length), reserved_bytes - length)) {
         wr_mapping_uncommit(span, length);
+        span->dumped_bytes = wr_min(span->dumped_bytes, length);
     } else {
         wr_store_relaxed(&span->reserved_bytes, reserved_bytes); /* the holder's to change */
     }
@@ -301,6 +307,7 @@ static void *move_mapping(wr_span *span, size_t bytes, size_t reserved, uint8_t 
     size_t old_bytes = span->bytes;
     size_t old_reserved = wr_span_reserved_bytes(span);
     size_t committed_bytes = span->committed_bytes;
+    wr_mapping_show(span, old_reserved, old_reserved);
     /* Out of the tables first: the old addresses are another thread's as soon as they are free. */
     wr_span_close(span);
     if (!wr_vm_move((void *)span->start, old_reserved, (void *)start, reserved)) {
@@ -308,6 +315,8 @@ static void *move_mapping(wr_span *span, size_t bytes, size_t reserved, uint8_t 
         return NULL;
     }
     moved->committed_bytes = committed_bytes;
+    wr_mapping_lengthened(moved, old_reserved, reserved);
+    wr_mapping_hide(moved, bytes, reserved);
     return open_mapping(moved, bytes, reserved, growths);
 }
 

@@ -4,9 +4,9 @@
  * A mapping starts at a slice boundary and is whole slices long, so that neighbours of any size can
  * merge into one in the kernel; what lies behind the bytes asked for is address space alone.
  * Invariant of its descriptor, in use or kept: bytes <= committed_bytes <= length, and no byte from
- * committed_bytes on has been touched. This file knows nothing of objects or of what is kept.
- * Threads: each function has a mapping that is its caller's alone. Progress: wait-free but for the
- * kernel's time, and for make-room of page/extent. */
+ * committed_bytes on has been touched; bytes <= dumped_bytes <= length. This file knows nothing of
+ * objects or of what is kept. Threads: each function has a mapping that is its caller's alone.
+ * Progress: wait-free but for the kernel's time, and for make-room of page/extent. */
 #ifndef WR_HEAP_MAPPING_H
 #define WR_HEAP_MAPPING_H
 
@@ -32,6 +32,17 @@ bool wr_mapping_commit(wr_span *span, size_t bytes);
 
 /* The caller has given the page frames behind `bytes` back: they are charged no more. */
 void wr_mapping_uncommit(wr_span *span, size_t bytes);
+
+/* Address space in reserve behind `bytes` of `length` bytes is kept out of core dumps, if it is
+ * large. Sets dumped_bytes. */
+void wr_mapping_hide(wr_span *span, size_t bytes, size_t length);
+
+/* Lets at least `bytes` of `length` bytes into core dumps, before they are used. */
+void wr_mapping_show(wr_span *span, size_t bytes, size_t length);
+
+/* The mapping was `before` bytes long and is `length` now: it has the huge pages, or is spared
+ * them, as one made of that length. */
+void wr_mapping_lengthened(const wr_span *span, size_t before, size_t length);
 
 /* Returns a mapping, out of use, of `length` bytes to the kernel, or, where that will not have it,
  * its slices to the page heap. */

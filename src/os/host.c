@@ -112,6 +112,23 @@ bool wr_host_resident_kib(size_t *now_kib, size_t *peak_kib)
     return *peak_kib != 0;
 }
 
+bool wr_host_huge_pages_always(const char *root)
+{
+    static const char name[] = "/sys/kernel/mm/transparent_hugepage/enabled";
+    char path[256];
+    char text[64];
+    size_t length = strlen(root);
+    if (length > sizeof path - sizeof name) {
+        return false;
+    }
+    memcpy(path, root, length);
+    memcpy(path + length, name, sizeof name);
+    int file = wr_host_open(path);
+    text[wr_host_read(file, text, sizeof text - 1)] = '\0';
+    wr_host_close(file);
+    return strstr(text, "[always]") != NULL;
+}
+
 void wr_host_yield(void)
 {
     (void)sched_yield();

@@ -6,6 +6,7 @@
 #include "os/lock.h"
 #include "os/vm.h"
 #include "page/commit.h"
+#include "page/huge.h"
 #include "page/purge.h"
 #include "page/slice.h"
 
@@ -52,9 +53,14 @@ static bool holds_run(wr_vm_range range, size_t bytes)
 
 static wr_vm_range extend_by_mmap(size_t bytes)
 {
+    size_t unit = wr_huge_is_asked() ? WR_HUGE_BYTES : WR_SLICE_BYTES;
+    bytes = wr_align_up(bytes, unit);
     wr_vm_range range = {0, 0};
-    range.start = (uintptr_t)wr_vm_map(bytes, WR_SLICE_BYTES);
-    range.end = range.start == 0 ? 0 : range.start + bytes;
+    range.start = (uintptr_t)wr_vm_map(bytes, unit);
+    if (range.start != 0) {
+        range.end = range.start + bytes;
+        wr_vm_name((void *)range.start, bytes, "weir: heap"); /* brk's memory has a name: [heap] */
+    }
     return range;
 }
 
@@ -83,6 +89,10 @@ static bool extend(extent_source *source, size_t step_bytes, size_t bytes)
             give_back(source, range);
             continue;
         }
+        if (wr_slice_total_count() * WR_SLICE_BYTES + (range.end - range.start) >
+            WR_GROWTH_MIN_BYTES) {
+            wr_huge_advise(range.start, range.end - range.start); /* small programs are spared it */
+        }
         add(range);
         if (holds_run(range, bytes)) {
             return true;
@@ -97,7 +107,9 @@ static bool grow_locked(size_t slices)
     size_t step = wr_slice_total_count() / 8 * WR_SLICE_BYTES;
     step = wr_min(wr_max(step, WR_GROWTH_MIN_BYTES), WR_GROWTH_MAX_BYTES);
     step = wr_max(step, bytes);
-    return (wr_option_get(wr_option_brk) != 0 && extend(wr_vm_brk_extend, step, bytes)) ||
+    /* The data segment knows no alignment of huge pages. */
+    return (wr_option_get(wr_option_brk) != 0 && !wr_huge_is_asked() &&
+            extend(wr_vm_brk_extend, step, bytes)) ||
            extend(extend_by_mmap, step, bytes);
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/options.h"
 #include "os/vm.h"
+#include "page/huge.h"
 #include "page/slice.h"
 
 /* Purges the run of slices that starts at a bit; returns the slices purged. */
@@ -21,12 +22,15 @@ static size_t purge_run(wr_region *region, unsigned slice, unsigned count)
     return count;
 }
 
-/* Purges the dirty available runs of one word. */
-static size_t purge_word(wr_region *region, unsigned word)
+/* Purges the dirty available runs of one word; with whole set, in huge pages that are free as a
+ * whole, so that no huge page in use is broken. */
+static size_t purge_word(wr_region *region, unsigned word, bool whole)
 {
     wr_slice_word *slices = &region->slices[word];
     /* Relaxed: a look; the claim decides. */
-    uint64_t bits = wr_load_relaxed(&slices->available) & wr_load_relaxed(&slices->dirty);
+    uint64_t available = wr_load_relaxed(&slices->available);
+    uint64_t bits = available & wr_load_relaxed(&slices->dirty);
+    bits &= whole ? wr_huge_whole(available) : ~(uint64_t)0;
     size_t purged = 0;
     while (bits != 0) {
         unsigned first = wr_lowest_bit(bits);
@@ -38,7 +42,7 @@ static size_t purge_word(wr_region *region, unsigned word)
     return purged;
 }
 
-size_t wr_purge_slices(size_t keep_slices)
+static size_t purge_pass(size_t keep_slices, bool whole)
 {
     size_t purged = 0;
     for (unsigned r = wr_region_count(); r-- > 0;) {
@@ -47,10 +51,16 @@ size_t wr_purge_slices(size_t keep_slices)
             if (wr_slice_dirty_count() <= keep_slices) {
                 return purged;
             }
-            purged += purge_word(region, word);
+            purged += purge_word(region, word, whole);
         }
     }
     return purged;
+}
+
+size_t wr_purge_slices(size_t keep_slices)
+{
+    size_t purged = wr_huge_is_asked() ? purge_pass(keep_slices, true) : 0;
+    return purged + purge_pass(keep_slices, false);
 }
 
 void wr_purge_over_cap(void)

@@ -57,6 +57,7 @@ static void test_options_before_parsing_are_the_defaults(void **state)
         [wr_option_large_keep] = 32 * MIB,
         [wr_option_dirty_max] = 64 * MIB,
         [wr_option_brk] = 1,
+        [wr_option_thp] = 0,
         [wr_option_limit_soft] = 0,
         [wr_option_limit_hard] = 0,
         [wr_option_summary] = 0,

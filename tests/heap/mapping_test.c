@@ -2,6 +2,7 @@
 #include "heap/mapping.h"
 
 #include "fault.h"
+#include "maps.h"
 #include "os/vm.h"
 #include "page/commit.h"
 #include "page/extent.h"
@@ -116,6 +117,45 @@ static void test_destroy_and_purge_refused_stays_charged(void **state)
     assert_int_equal(wr_slice_total_count(), slices);
 }
 
+static void test_reserve_is_hidden_from_dumps_and_shown_in_steps(void **state)
+{
+    (void)state;
+    size_t length = 5 * WR_DUMP_STEP_BYTES;
+    wr_span *span = wr_mapping_create(length, WR_SLICE_BYTES);
+    assert_non_null(span);
+    uintptr_t start = span->start;
+    wr_mapping_hide(span, 1 * MIB, length);
+    assert_int_equal(span->dumped_bytes, 1 * MIB);
+    assert_false(maps_has_flag(start, "dd"));
+    assert_true(maps_has_flag(start + 1 * MIB, "dd"));
+    wr_mapping_show(span, 1 * MIB, length);
+    assert_int_equal(span->dumped_bytes, 1 * MIB);
+    wr_mapping_show(span, 1 * MIB + 1, length);
+    size_t shown = span->dumped_bytes;
+    assert_int_equal(shown, 1 * MIB + WR_SLICE_BYTES + WR_DUMP_STEP_BYTES);
+    assert_false(maps_has_flag(start + shown - 1, "dd"));
+    assert_true(maps_has_flag(start + shown, "dd"));
+    wr_mapping_show(span, length - 1, length);
+    assert_int_equal(span->dumped_bytes, length);
+    assert_false(maps_has_flag(start + length - 1, "dd"));
+    wr_mapping_destroy(start, length);
+}
+
+static void test_reserve_that_is_small_or_refused_stays_in_dumps(void **state)
+{
+    (void)state;
+    size_t length = 2 * WR_DUMP_STEP_BYTES;
+    wr_span *span = wr_mapping_create(length, WR_SLICE_BYTES);
+    assert_non_null(span);
+    wr_mapping_hide(span, length - WR_DUMP_STEP_BYTES + WR_SLICE_BYTES, length);
+    assert_int_equal(span->dumped_bytes, length);
+    fault_refuse(FAULT_MADVISE);
+    wr_mapping_hide(span, 1 * MIB, length);
+    assert_int_equal(span->dumped_bytes, length);
+    fault_refuse(0);
+    wr_mapping_destroy(span->start, length);
+}
+
 static void test_many_mappings_are_a_crowd(void **state)
 {
     (void)state;
@@ -145,6 +185,8 @@ int main(void)
         cmocka_unit_test_teardown(test_charge_refused_has_dirty_slices_purged, unlimited),
         cmocka_unit_test_teardown(test_destroy_refused_donates_the_slices_uncharged, unlimited),
         cmocka_unit_test_teardown(test_destroy_and_purge_refused_stays_charged, unlimited),
+        cmocka_unit_test_teardown(test_reserve_is_hidden_from_dumps_and_shown_in_steps, unlimited),
+        cmocka_unit_test_teardown(test_reserve_that_is_small_or_refused_stays_in_dumps, unlimited),
         cmocka_unit_test_teardown(test_many_mappings_are_a_crowd, unlimited),
     };
     return cmocka_run_group_tests_name("mapping", tests, NULL, NULL);
