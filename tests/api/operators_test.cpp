@@ -364,8 +364,7 @@ void test_new_above_the_hard_limit_throws_bad_alloc(void **)
     assert_int_equal(weir_limit_set(0, weir_committed() + 8 * MIB), 0);
     bool thrown = false;
     try {
-        char *block = new char[16 * MIB];
-        delete[] block;
+        ::operator delete(::operator new(16 * MIB));
     } catch (const std::bad_alloc &) {
         thrown = true;
     }
