@@ -47,6 +47,7 @@ static void leave_thread(void *cache)
 {
     wr_cache_self = &wr_cache_direct;
     wr_park_push(cache);
+    wr_limit_answer(); /* parking may purge, and a purge charge for a moment */
 }
 
 /* Options are read as soon as libc has an environment, which the first calls can come before. */

@@ -30,7 +30,9 @@ void wr_limit_give_back(void);
 /* For the thread whose charge crossed the soft limit; keeps errno. */
 WR_COLD void wr_limit_answer_slow(void);
 
-/* At the end of every call that may have charged. */
+/* At the end of every call that may have charged, also of one that only purges (what it claims may
+ * have been purged by another thread since): an alarm that its thread leaves unanswered is the last
+ * one. */
 WR_INLINE void wr_limit_answer(void)
 {
     if (WR_UNLIKELY(wr_commit_alarm_is_out())) {
