@@ -109,7 +109,7 @@ static int go_on_in_child(void *unused)
             const wr_cache_bin *b = &cache->bins[c];
             CHECK(b->slab == NULL);
             CHECK(atomic_load(&b->base) <= atomic_load(&b->top) && atomic_load(&b->top) <= b->end);
-            CHECK(b->end - atomic_load(&b->base) == cache->capacity[c]);
+            CHECK(b->end - wr_cache_array(cache, c) == cache->capacity[c]);
         }
         wr_cache_drain(cache);
     }
@@ -150,12 +150,16 @@ static void cool(size_t bytes)
     class = wr_size_class_of(bytes);
     wr_cache_drain(victim);
     bool cold = bytes <= WR_CACHE_COLD_BYTES;
-    wr_cache_entry *array = cold ? victim->cold + (class - 1) * WR_CACHE_COLD_BLOCKS : NULL;
+    if (cold) {
+        wr_cache_entry *array = victim->cold + (class - 1) * WR_CACHE_COLD_BLOCKS;
+        victim->array[class] = (uint16_t)(array - (wr_cache_entry *)victim);
+    }
+    wr_cache_entry *array = wr_cache_array(victim, class);
     wr_cache_bin *b = &victim->bins[class];
     atomic_store(&b->base, array);
     atomic_store(&b->top, array);
-    b->end = cold ? array + WR_CACHE_COLD_BLOCKS : NULL;
     victim->capacity[class] = cold ? WR_CACHE_COLD_BLOCKS : 0;
+    b->end = array + victim->capacity[class];
     victim->heat[class] = 0;
 }
 

@@ -159,6 +159,44 @@ WEIR_API size_t weir_purge(int level) WEIR_NOEXCEPT;
  * NULL gives 0. */
 WEIR_API int weir_resize_in_place(void *ptr, size_t size) WEIR_NOEXCEPT;
 
+/* Committed bytes: memory for objects that weir holds from the kernel and that may have page
+ * frames. That is: 64 KiB slices in use or free and not purged since, and large mappings in use or
+ * kept, as far as they have been in use. Exact at every moment, whatever other threads do. Not in
+ * it: weir's own tables (about 1 MiB of addresses for each 4 GiB window of memory, of which few
+ * pages are used, a cache of 64 KiB of addresses a thread, and a line of 64 bytes and more for each
+ * slab or large object), and what the program maps by itself. */
+WEIR_API size_t weir_committed(void) WEIR_NOEXCEPT;
+
+/* Limits on the committed bytes; 0 is none. The options WEIR_LIMIT_SOFT and WEIR_LIMIT_HARD set the
+ * first ones. Returns 0, or -1 with errno EINVAL when `soft` is above `hard`, and then nothing has
+ * changed. Memory above a new limit is given back at once as far as it is free.
+ * `hard` is never exceeded: a call that needs more has free memory given back to the kernel, and
+ * fails with ENOMEM (operator new: std::bad_alloc) if that is not enough. Memory that is there
+ * already may always be used: small blocks from slabs that have room, free slices not purged since.
+ * `soft`: the call that crosses it from below succeeds, and before it returns weir gives all free
+ * memory back to the kernel and, if that is not enough, calls back (weir_limit_callback_set). A
+ * soft limit that is set below what is committed counts as crossed. Two threads that set limits at
+ * once may leave one's soft with the other's hard limit. Time: linear in the free memory when there
+ * is more than a limit. */
+WEIR_API int weir_limit_set(size_t soft, size_t hard) WEIR_NOEXCEPT;
+
+/* The limits; 0 is none. Neither pointer may be NULL. */
+WEIR_API void weir_limit_get(size_t *soft, size_t *hard) WEIR_NOEXCEPT;
+
+/* What weir calls when the soft limit is crossed: with the committed bytes of that moment, which
+ * are above it, and the argument given. In the thread that crossed it, at the end of its call,
+ * outside of every lock of weir's. It may allocate and free, and it must return: no longjmp,
+ * exception or exit of the thread. It runs in one thread at a time and never in itself; it is
+ * called once for a crossing, and again only when committed has fallen to the limit or below and
+ * risen above it. What crosses while it runs is one crossing with that. errno is kept for the
+ * interrupted call. */
+typedef void weir_limit_callback(size_t committed, void *argument);
+
+/* Sets the callback; `function` NULL for none. A call that is under way goes on with the one
+ * before. Returns 0, or -1 with errno ENOMEM and nothing changed. A pair of function and argument
+ * costs 64 bytes for good the first time that it is set. */
+WEIR_API int weir_limit_callback_set(weir_limit_callback *function, void *argument) WEIR_NOEXCEPT;
+
 /* 1 if `ptr` points into memory that weir manages (a slab or a large object in use), else 0.
  * Takes any pointer and reads nothing behind it. */
 WEIR_API int weir_owns(const void *ptr) WEIR_NOEXCEPT;

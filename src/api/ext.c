@@ -1,6 +1,9 @@
-/* weir's own calls: batches, allocation at least, resizing in place. Documented in weir.h. */
+/* weir's own calls: batches, allocation at least, resizing in place, limits. Documented in weir.h.
+ */
 #include "api/fast.h"
+#include "heap/limit.h"
 #include "heap/reclaim.h"
+#include "page/commit.h"
 
 #include "weir/weir.h"
 
@@ -9,6 +12,7 @@
 size_t weir_malloc_batch(size_t size, size_t n, void **out)
 {
     size_t done = size > PTRDIFF_MAX ? 0 : wr_alloc_batch(wr_slow_cache(), size, n, out);
+    wr_limit_answer();
     if (done < n) {
         errno = ENOMEM;
     }
@@ -42,7 +46,9 @@ size_t weir_purge(int level)
         errno = EINVAL;
         return 0;
     }
-    return wr_reclaim(levels[level], 0);
+    size_t given = wr_reclaim(levels[level], 0);
+    wr_limit_answer(); /* a purge may claim, and so charge, for a moment */
+    return given;
 }
 
 int weir_resize_in_place(void *ptr, size_t size)
@@ -50,5 +56,35 @@ int weir_resize_in_place(void *ptr, size_t size)
     if (ptr == NULL || size > PTRDIFF_MAX) {
         return 0;
     }
-    return wr_alloc_resize_in_place(ptr, wr_max(size, 1), "resize_in_place");
+    bool done = wr_alloc_resize_in_place(ptr, wr_max(size, 1), "resize_in_place");
+    wr_limit_answer();
+    return done;
+}
+
+size_t weir_committed(void)
+{
+    return wr_commit_bytes();
+}
+
+int weir_limit_set(size_t soft, size_t hard)
+{
+    if (!wr_limit_set(soft, hard)) {
+        errno = EINVAL;
+        return -1;
+    }
+    return 0;
+}
+
+void weir_limit_get(size_t *soft, size_t *hard)
+{
+    wr_limit_get(soft, hard);
+}
+
+int weir_limit_callback_set(weir_limit_callback *function, void *argument)
+{
+    if (!wr_limit_callback_set(function, argument)) {
+        errno = ENOMEM;
+        return -1;
+    }
+    return 0;
 }

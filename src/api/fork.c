@@ -7,12 +7,14 @@
  * slices or the large object that it was just claiming, releasing or purging. */
 #include "api/init.h"
 
+#include "bin/granule.h"
 #include "cache/park.h"
 #include "cache/steal.h"
 #include "heap/heap.h"
 #include "heap/keep.h"
 #include "heap/purger.h"
 #include "heap/reclaim.h"
+#include "page/commit.h"
 #include "page/extent.h"
 #include "page/slice.h"
 
@@ -27,6 +29,9 @@ static void child(void)
     wr_park_recover();
     wr_keep_recover();
     wr_steal_reset_after_fork();
+    wr_commit_recover((wr_slice_dirty_count() + wr_slice_lazy_count()) * WR_SLICE_BYTES +
+                      wr_span_committed_bytes() - wr_granule_absent_bytes() +
+                      wr_keep_committed_bytes());
     for (unsigned i = 0; i < wr_cache_count(); i++) {
         wr_cache *cache = wr_cache_at(i);
         if (cache == NULL) {

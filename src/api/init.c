@@ -7,6 +7,7 @@
 #include "diag/summary.h"
 #include "heap/purger.h"
 #include "heap/heap.h"
+#include "heap/limit.h"
 #include "os/host.h"
 
 #include <pthread.h>
@@ -50,6 +51,7 @@ static void leave_thread(void *cache)
     if (wr_park_living() == 0) {
         wr_purger_stop(false);
     }
+    wr_limit_answer(); /* parking may purge, and a purge charge for a moment */
 }
 
 /* Options are read as soon as libc has an environment, which the first calls can come before. */
@@ -60,6 +62,7 @@ static void init_options(void)
         if (!wr_host_is_secure()) {
             wr_options_parse(environment);
         }
+        wr_limit_start();
         if (wr_option_get(wr_option_summary) != 0) {
             wr_summary_prepare();
         }

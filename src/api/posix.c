@@ -3,6 +3,7 @@
 #include "api/fast.h"
 #include "api/names.h"
 #include "heap/large.h"
+#include "heap/limit.h"
 #include "heap/reclaim.h"
 #include "os/host.h"
 
@@ -81,7 +82,9 @@ int weir_mallopt(int parameter, int value)
 
 int weir_malloc_trim(size_t pad)
 {
-    return wr_reclaim(WR_RECLAIM_ALL, pad) != 0;
+    bool given = wr_reclaim(WR_RECLAIM_ALL, pad) != 0;
+    wr_limit_answer(); /* a purge may claim, and so charge, for a moment */
+    return given;
 }
 
 WR_LIBC_NAME(reallocarray, weir_reallocarray, void *, (void *ptr, size_t count, size_t size))

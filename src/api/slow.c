@@ -3,6 +3,7 @@
 
 #include "api/init.h"
 #include "heap/alloc.h"
+#include "heap/limit.h"
 
 #include <errno.h>
 
@@ -14,8 +15,10 @@ wr_cache *wr_slow_cache(void)
     return wr_cache_self;
 }
 
+/* Where every call that asked for memory ends: first what its thread owes the soft limit. */
 static void *or_enomem(void *object)
 {
+    wr_limit_answer();
     if (WR_UNLIKELY(object == NULL)) {
         errno = ENOMEM;
     }
@@ -59,5 +62,6 @@ void wr_slow_free(void *ptr)
 {
     if (ptr != NULL) {
         wr_alloc_free(wr_slow_cache(), ptr, "free");
+        wr_limit_answer(); /* a purge may claim, and so charge, for a moment */
     }
 }

@@ -27,9 +27,11 @@
 /* Blocks that a thread takes from or returns to a slab in one step: one bitmap word. */
 #define WR_BATCH_BLOCKS 64
 
-/* Virtual size of a thread's cache. Header and first pointer arrays fill the first page; the large
- * pointer arrays behind them cost memory only once their bin is hot. */
-#define WR_CACHE_BYTES ((size_t)64 << 10)
+/* Virtual size of a thread's cache. Header and first pointer arrays fill its head, which is a page
+ * where pages are smallest; the large pointer arrays behind it cost memory only once their bin is
+ * hot (with pages of 16 KiB the first of them come with the head). */
+#define WR_CACHE_BYTES      ((size_t)64 << 10)
+#define WR_CACHE_HEAD_BYTES ((size_t)4 << 10)
 /* Pointers a bin holds at first: a whole cold cache fits one page. */
 #define WR_CACHE_COLD_BLOCKS 8
 /* Larger blocks start with capacity 0: a thread that uses one keeps none back. */
@@ -62,6 +64,9 @@
 #define WR_SPARSE_MIN_BYTES  ((size_t)1 << 20)
 #define WR_DENSE_PERCENT     12
 
+/* Dirty memory below this is left to decay, however small the heap: a fresh page costs 2 us. */
+#define WR_DIRTY_MIN_BYTES ((size_t)64 << 20)
+
 /* Steps of the curve by which dirty memory decays: what is left jumps by a tenth at most. */
 #define WR_DECAY_STEPS 16
 
@@ -78,6 +83,18 @@
 /* mallopt(3): the mmap threshold at first, and as far as freed blocks or users may move it. */
 #define WR_MMAP_THRESHOLD_BYTES     ((size_t)128 << 10)
 #define WR_MMAP_THRESHOLD_MAX_BYTES ((size_t)32 << 20)
+
+/* A huge page, the unit in which extents grow and are purged where huge pages are asked for. */
+#define WR_HUGE_BYTES ((size_t)2 << 20)
+
+/* Address space that a growing object has in reserve stays out of core dumps from this size on, and
+ * comes in again by steps of it: a system call for 4,096 pages that are touched. */
+#define WR_DUMP_STEP_BYTES ((size_t)16 << 20)
+
+/* Mappings of large objects, kept ones with them, beyond which objects up to the largest mmap
+ * threshold come from the page heap: the kernel allows a process 65,530 (vm.max_map_count), and
+ * each that is freed can make two lines of one in /proc/self/maps. */
+#define WR_MAPPINGS_MAX 512
 
 /* Freed mappings kept for reuse: so many at most, within the byte cap of an option. */
 #define WR_KEEP_SLOTS 64

@@ -6,7 +6,16 @@
 
 #include <string.h>
 
-enum { TYPE_SIZE, TYPE_NUMBER, TYPE_FLAG, TYPE_AUTO };
+enum { TYPE_SIZE, TYPE_NUMBER, TYPE_FLAG, TYPE_AUTO, TYPE_SHARE };
+
+/* What a type's texts are, for warnings. */
+static const char *const not_read[] = {
+    [TYPE_SIZE] = "is no number of bytes, the default holds",
+    [TYPE_NUMBER] = "is no number, the default holds",
+    [TYPE_FLAG] = "is no 0 or 1, the default holds",
+    [TYPE_AUTO] = "is no 0, 1 or auto, the default holds",
+    [TYPE_SHARE] = "is no number of bytes and no percentage, the default holds",
+};
 
 typedef struct row {
     const char *name; /* lower case, without the prefix */
@@ -26,6 +35,9 @@ static const row rows[WR_OPTION_COUNT] = {
 /* value + 1, or 0 while the default holds. Written once while the process starts; read relaxed,
  * since nothing else is published by it. */
 static _Atomic size_t values[WR_OPTION_COUNT];
+
+/* A SHARE's value is bytes, below this, or this plus percent. */
+#define PERCENTAGE ((size_t)1 << 63)
 
 static const char prefix[] = "WEIR_";
 #define PREFIX_LENGTH (sizeof prefix - 1)
@@ -58,45 +70,81 @@ static bool parse_size(const char *text, size_t *value)
     return *p == '\0';
 }
 
-static bool parse(int type, const char *text, size_t *value)
+/* 0% to 100%, or a size; false if text is neither. */
+static bool parse_share(const char *text, size_t *value)
 {
-    if (type == TYPE_AUTO && strcmp(text, "auto") == 0) {
+    const char *p = text;
+    size_t percent = 0;
+    for (; *p >= '0' && *p <= '9'; p++) {
+        percent = wr_min(percent * 10 + (size_t)(*p - '0'), PERCENTAGE / 100); /* does not wrap */
+    }
+    if (p == text || p[0] != '%' || p[1] != '\0') {
+        bool read = parse_size(text, value);
+        *value = wr_min(*value, PERCENTAGE - 1); /* out of range in any case, and no percentage */
+        return read;
+    }
+    *value = PERCENTAGE + percent;
+    return true;
+}
+
+static bool parse(const row *r, const char *text, size_t *value)
+{
+    if (r->type == TYPE_AUTO && strcmp(text, "auto") == 0) {
         *value = WR_OPTION_AUTO;
         return true;
     }
-    return parse_size(text, value);
+    return r->type == TYPE_SHARE ? parse_share(text, value) : parse_size(text, value);
 }
 
 static size_t parse_trusted(const row *r, const char *text)
 {
     size_t value = 0;
-    (void)parse(r->type, text, &value);
+    (void)parse(r, text, &value);
     return value;
 }
 
-static const char *complaint(int type)
-{
-    switch (type) {
-    case TYPE_FLAG:
-        return "is no 0 or 1, the default holds";
-    case TYPE_AUTO:
-        return "is no 0, 1 or auto, the default holds";
-    case TYPE_NUMBER:
-        return "is no number, the default holds";
-    default:
-        return "is no number of bytes, the default holds";
-    }
-}
+/* As values, of the defaults: read over and over in slow calls. */
+static _Atomic size_t defaults[WR_OPTION_COUNT];
 
 size_t wr_option_get(wr_option option)
 {
     size_t value = wr_load_relaxed(&values[option]);
-    return value != 0 ? value - 1 : parse_trusted(&rows[option], rows[option].default_text);
+    if (value == 0) {
+        value = wr_load_relaxed(&defaults[option]);
+    }
+    if (value == 0) {
+        value = parse_trusted(&rows[option], rows[option].default_text) + 1;
+        wr_store_relaxed(&defaults[option], value);
+    }
+    return value - 1;
 }
 
 bool wr_option_is_set(wr_option option)
 {
     return wr_load_relaxed(&values[option]) != 0;
+}
+
+static bool in_range(const row *r, size_t value)
+{
+    if (r->type == TYPE_SHARE && value >= PERCENTAGE) {
+        return value <= PERCENTAGE + 100;
+    }
+    return value >= parse_trusted(r, r->min_text) && value <= parse_trusted(r, r->max_text);
+}
+
+bool wr_option_is_percentage(wr_option option)
+{
+    return rows[option].type == TYPE_SHARE && wr_option_get(option) >= PERCENTAGE;
+}
+
+size_t wr_option_share(wr_option option, size_t whole)
+{
+    size_t value = wr_option_get(option);
+    if (!wr_option_is_percentage(option)) {
+        return value;
+    }
+    size_t percent = value - PERCENTAGE;
+    return whole / 100 * percent + whole % 100 * percent / 100; /* does not overflow */
 }
 
 /* True if variable (of name_length) is the upper-case name of row r behind the prefix. */
@@ -140,10 +188,9 @@ static void parse_variable(const char *variable)
             continue;
         }
         size_t value = 0;
-        if (!parse(rows[i].type, text, &value)) {
-            warn(variable, name_length, complaint(rows[i].type));
-        } else if (value < parse_trusted(&rows[i], rows[i].min_text) ||
-                   value > parse_trusted(&rows[i], rows[i].max_text)) {
+        if (!parse(&rows[i], text, &value)) {
+            warn(variable, name_length, not_read[rows[i].type]);
+        } else if (!in_range(&rows[i], value)) {
             warn(variable, name_length, "is out of range, the default holds");
         } else {
             wr_store_relaxed(&values[i], value + 1);

@@ -25,6 +25,10 @@ typedef enum wr_option {
  * WR_OPTION_AUTO for an AUTO. Any thread. */
 size_t wr_option_get(wr_option option);
 
+/* For a SHARE: true if it is set as a percentage, and the bytes that it is when `whole` is 100%. */
+bool wr_option_is_percentage(wr_option option);
+size_t wr_option_share(wr_option option, size_t whole);
+
 /* True if the environment set it. */
 bool wr_option_is_set(wr_option option);
 

@@ -62,10 +62,9 @@ static void wr_bin_list(wr_span *slab);
 static void close_slab(wr_bin *bin, wr_span *slab)
 {
     size_t slices = wr_span_slices(slab);
-    wr_granule_forget(slab);
     (void)wr_fetch_sub_relaxed(&bin->slabs, 1);
     wr_span_close(slab);
-    wr_slice_release(slab->start, slices);
+    wr_granule_release(slab, slices);
 }
 
 /* The caller owns a slab with all blocks free: it becomes the bin's spare, or its slices go back.
@@ -192,13 +191,16 @@ unsigned wr_bin_refill(wr_bin *bin, wr_span **kept, unsigned most, void **out)
     wr_span *slab = *kept;
     for (;;) {
         unsigned taken = slab == NULL ? 0 : wr_slab_take(slab, most, out);
-        if (taken != 0) {
+        if (taken != 0 && taken != WR_SLAB_REFUSED) {
             *kept = slab;
             return taken;
         }
         if (slab != NULL) {
             *kept = NULL; /* first, for a fork in between: the child must not think it is ours */
             wr_bin_give_up(slab);
+        }
+        if (taken == WR_SLAB_REFUSED) {
+            return 0;
         }
         slab = claim_lowest(bin);
         if (slab == NULL) {

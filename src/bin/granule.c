@@ -3,6 +3,9 @@
 
 #include "os/host.h"
 #include "os/vm.h"
+#include "page/commit.h"
+#include "page/extent.h"
+#include "page/slice.h"
 #include "size/size_class.h"
 
 #define GRANULES_MAX 32u
@@ -60,14 +63,15 @@ static size_t bytes_of(unsigned shift, uint32_t mask)
     return (size_t)wr_count_bits(mask) << shift;
 }
 
-void wr_granule_touch(wr_span *slab, unsigned shift, uint32_t mask)
+bool wr_granule_bring_back(wr_span *slab)
 {
-    size_t back = bytes_of(shift, slab->absent & mask);
-    if (back != 0) {
-        (void)wr_fetch_sub_relaxed(&absent_bytes, back);
+    unsigned shift = wr_granule_shift(slab->bytes);
+    if (!wr_extent_charge((size_t)1 << shift)) {
+        return false;
     }
-    slab->absent &= ~mask;
-    slab->stale &= ~mask;
+    slab->absent &= slab->absent - 1;
+    (void)wr_fetch_sub_relaxed(&absent_bytes, (size_t)1 << shift);
+    return true;
 }
 
 /* Purges one run of granules; returns its mask, or 0 when the kernel refuses. */
@@ -92,6 +96,7 @@ size_t wr_granule_purge(wr_span *slab, bool at_once)
     slab->stale = present & ~purged;
     size_t bytes = bytes_of(shift, purged);
     (void)wr_fetch_add_relaxed(&absent_bytes, bytes);
+    wr_commit_refund(bytes);
     return bytes;
 }
 
@@ -101,9 +106,23 @@ bool wr_granule_all_stale(const wr_span *slab)
     return (slab->absent | slab->stale) == (uint32_t)wr_mask(0, count);
 }
 
-void wr_granule_forget(wr_span *slab)
+void wr_granule_release(wr_span *slab, size_t slices)
 {
-    wr_granule_touch(slab, wr_granule_shift(slab->bytes), slab->absent | slab->stale);
+    uintptr_t start = slab->start;
+    size_t bytes = slices * WR_SLICE_BYTES;
+    size_t absent = bytes_of(wr_granule_shift(bytes), slab->absent);
+    if (absent == 0) {
+        wr_slice_release(start, slices);
+        return;
+    }
+    (void)wr_fetch_sub_relaxed(&absent_bytes, absent);
+    if (wr_vm_purge((void *)start, bytes)) {
+        wr_commit_refund(bytes - absent);
+        wr_slice_release_refunded(start, slices);
+    } else {
+        wr_commit_recharge(absent);
+        wr_slice_release(start, slices);
+    }
 }
 
 size_t wr_granule_absent_bytes(void)

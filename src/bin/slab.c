@@ -91,16 +91,20 @@ static unsigned take(wr_span *slab, unsigned most, bool present, void **out)
 /* The same from a slab with granules that are absent or stale: absent ones last. */
 static unsigned take_by_granule(wr_span *slab, unsigned most, void **out)
 {
-    unsigned taken = take(slab, most, true, out);
-    if (taken < most && slab->absent != 0) {
-        taken += take(slab, most - taken, false, out + taken);
+    unsigned taken = take(slab, most, slab->absent != 0, out);
+    while (taken < most && slab->absent != 0) {
+        if (!wr_granule_bring_back(slab)) {
+            taken = taken == 0 ? WR_SLAB_REFUSED : taken;
+            break;
+        }
+        taken += take(slab, most - taken, slab->absent != 0, out + taken);
     }
     unsigned shift = wr_granule_shift(slab->bytes);
     uint32_t used = 0;
-    for (unsigned i = 0; i < taken; i++) {
+    for (unsigned i = 0; i < taken && taken != WR_SLAB_REFUSED; i++) {
         used |= wr_granule_mask(slab, shift, (uint32_t)((uintptr_t)out[i] - slab->start));
     }
-    wr_granule_touch(slab, shift, used);
+    wr_granule_touch(slab, used);
     return taken;
 }
 

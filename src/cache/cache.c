@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/options.h"
+#include "os/host.h"
 #include "os/vm.h"
 
 #include <string.h>
@@ -36,7 +37,7 @@ static size_t cold_array(unsigned class)
  * so that a bin moves once and costs page frames only when it is hot. */
 static size_t hot_array(unsigned class)
 {
-    size_t entries = 4 * WR_KIB / sizeof(wr_cache_entry);
+    size_t entries = WR_CACHE_HEAD_BYTES / sizeof(wr_cache_entry);
     for (unsigned c = 1; c < class; c++) {
         entries += wr_cache_capacity_max(c);
     }
@@ -72,14 +73,15 @@ static void open_bin(wr_cache *cache, unsigned class)
 wr_cache *wr_cache_create(wr_bin *source)
 {
     WR_ASSERT(sizeof(wr_cache) + cold_classes() * WR_CACHE_COLD_BLOCKS * sizeof(wr_cache_entry) <=
-              4 * WR_KIB);
+              WR_CACHE_HEAD_BYTES);
     if (wr_cache_count() == WR_CACHES_MAX) {
         return NULL;
     }
-    wr_cache *cache = wr_vm_map(WR_CACHE_BYTES, 4 * WR_KIB);
+    wr_cache *cache = wr_vm_map(WR_CACHE_BYTES, wr_host_page_bytes());
     if (cache == NULL) {
         return NULL;
     }
+    wr_vm_name(cache, WR_CACHE_BYTES, "weir: caches");
     /* Relaxed: a number is handed out once. */
     unsigned id = wr_fetch_add_relaxed(&cache_count, 1);
     if (id >= WR_CACHES_MAX) {

@@ -5,9 +5,8 @@
 #include "base/bits.h"
 #include "base/config.h"
 #include "base/options.h"
+#include "heap/mapping.h"
 #include "os/host.h"
-#include "os/vm.h"
-#include "page/extent.h"
 
 static _Atomic uint64_t slots[WR_KEEP_SLOTS];
 static _Atomic size_t kept_bytes; /* relaxed: a cap that may be overrun for a moment */
@@ -32,14 +31,6 @@ static wr_kept unpack(uint64_t word)
     return kept;
 }
 
-/* Returns a mapping to the kernel. */
-static void release(uintptr_t start, size_t bytes)
-{
-    if (!wr_vm_unmap((void *)start, bytes)) {
-        wr_extent_donate(start, bytes);
-    }
-}
-
 /* Removes whatever is in a slot and returns it to the kernel. */
 static size_t release_slot(unsigned slot)
 {
@@ -54,7 +45,7 @@ static size_t release_slot(unsigned slot)
     }
     wr_kept kept = unpack(word);
     (void)wr_fetch_sub_relaxed(&kept_bytes, kept.bytes);
-    release(kept.start, kept.bytes);
+    wr_mapping_destroy(kept.start, kept.bytes);
     return kept.bytes;
 }
 
@@ -76,7 +67,7 @@ void wr_keep_put(uintptr_t start, size_t bytes)
 {
     size_t cap = wr_option_get(wr_option_large_keep);
     if (bytes > cap || bytes / wr_host_page_bytes() > UINT32_MAX) {
-        release(start, bytes);
+        wr_mapping_destroy(start, bytes);
         return;
     }
     (void)wr_fetch_add_relaxed(&kept_bytes, bytes);
@@ -88,7 +79,7 @@ void wr_keep_put(uintptr_t start, size_t bytes)
     }
     if (!inserted) {
         (void)wr_fetch_sub_relaxed(&kept_bytes, bytes);
-        release(start, bytes);
+        wr_mapping_destroy(start, bytes);
     }
 }
 
@@ -149,4 +140,14 @@ void wr_keep_recover(void)
 size_t wr_keep_bytes(void)
 {
     return wr_load_relaxed(&kept_bytes);
+}
+
+size_t wr_keep_committed_bytes(void)
+{
+    size_t bytes = 0;
+    for (unsigned i = 0; i < WR_KEEP_SLOTS; i++) {
+        uint64_t word = wr_load_relaxed(&slots[i]); /* at rest */
+        bytes += word == 0 ? 0 : wr_mapping_committed_bytes(unpack(word).start);
+    }
+    return bytes;
 }

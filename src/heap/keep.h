@@ -24,7 +24,7 @@ typedef struct wr_kept {
 } wr_kept;
 
 /* Keeps the mapping (from a slice boundary, whole pages), or returns it to the kernel; to make room
- * others are returned. */
+ * others are returned. Its charge stays as its descriptor says (heap/mapping). */
 void wr_keep_put(uintptr_t start, size_t bytes);
 
 /* Takes the kept mapping that fits best: at least `bytes`, at most a quarter more. */
@@ -39,6 +39,9 @@ size_t wr_keep_release_all(void);
 
 /* After fork, in the child: counts anew what is kept. */
 void wr_keep_recover(void);
+
+/* Charged bytes (page/commit) of what is kept, while no other thread puts or takes. */
+size_t wr_keep_committed_bytes(void);
 
 /* Bytes kept now; a statistic. */
 size_t wr_keep_bytes(void);

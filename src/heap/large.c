@@ -1,10 +1,13 @@
 /* See large.h. */
 #include "heap/large.h"
 
+#include "base/assert.h"
 #include "base/options.h"
 #include "heap/keep.h"
+#include "heap/mapping.h"
 #include "os/host.h"
 #include "os/vm.h"
+#include "page/commit.h"
 #include "page/extent.h"
 #include "page/purge.h"
 #include "page/slice.h"
@@ -83,57 +86,64 @@ static void *alloc_span(size_t bytes, bool zero)
     return (void *)start;
 }
 
-/* The descriptor for a mapping at start; NULL when the kernel refuses memory for that. */
-static wr_span *describe(uintptr_t start)
+static void *open_mapping(wr_span *span, size_t bytes, size_t reserved_bytes, uint8_t growths)
 {
-    return wr_region_obtain(start) == NULL ? NULL : wr_span_obtain(start, 0);
-}
-
-static void open_mapping(wr_span *span, size_t bytes, size_t reserved_bytes, uint8_t growths)
-{
+    WR_ASSERT(bytes <= span->committed_bytes && span->committed_bytes <= reserved_bytes);
     span->class = WR_CLASS_NONE;
     span->growths = growths;
     wr_span_open(span, WR_SPAN_MAPPED, bytes, reserved_bytes);
+    return (void *)span->start;
 }
 
-/* Makes a kept mapping read as zero. */
-static void make_zero(wr_kept kept, size_t bytes)
+/* Makes a kept mapping read as zero, as far as bytes. */
+static void make_zero(wr_span *span, size_t reserved_bytes, size_t bytes)
 {
-    if (bytes < WR_KEEP_DROP_BYTES || !wr_vm_purge((void *)kept.start, kept.bytes)) {
-        memset((void *)kept.start, 0, bytes);
+    if (bytes < WR_KEEP_DROP_BYTES || !wr_vm_purge((void *)span->start, reserved_bytes)) {
+        memset((void *)span->start, 0, bytes);
+        return;
     }
+    wr_mapping_uncommit(span, bytes);
+}
+
+/* A kept mapping that fits; NULL if there is none, or the limit forbids what it has too little. */
+static void *reuse_mapping(size_t bytes, bool zero, uint8_t growths)
+{
+    wr_kept kept = wr_keep_take(wr_mapping_length(bytes));
+    if (kept.start == 0) {
+        return NULL;
+    }
+    wr_span *span = wr_mapping_describe(kept.start); /* there since it was first mapped */
+    if (!wr_mapping_commit(span, bytes)) {
+        wr_keep_put(kept.start, kept.bytes);
+        return NULL;
+    }
+    if (zero) {
+        make_zero(span, kept.bytes, bytes);
+    }
+    return open_mapping(span, bytes, kept.bytes, growths);
 }
 
 static void *alloc_mapping(size_t bytes, size_t alignment, bool zero, uint8_t growths)
 {
-    wr_kept mapping = {0, 0};
-    if (alignment <= WR_SLICE_BYTES) {
-        mapping = wr_keep_take(bytes);
-        if (mapping.start != 0 && zero) {
-            make_zero(mapping, bytes);
-        }
+    void *object = alignment <= WR_SLICE_BYTES ? reuse_mapping(bytes, zero, growths) : NULL;
+    if (object != NULL) {
+        return object;
     }
-    if (mapping.start == 0) {
-        mapping.start = (uintptr_t)wr_vm_map(bytes, wr_max(alignment, WR_SLICE_BYTES));
-        mapping.bytes = bytes;
-    }
-    if (mapping.start == 0) {
-        return NULL;
-    }
-    wr_span *span = describe(mapping.start);
-    if (span == NULL) {
-        (void)wr_vm_unmap((void *)mapping.start, mapping.bytes);
-        return NULL;
-    }
-    open_mapping(span, bytes, mapping.bytes, growths);
-    return (void *)mapping.start;
+    wr_span *span = wr_mapping_create(bytes, alignment);
+    return span == NULL ? NULL : open_mapping(span, bytes, wr_mapping_length(bytes), growths);
+}
+
+/* Small objects, and where there are many mappings all but the largest, are better on slices. */
+static bool prefers_slices(size_t bytes)
+{
+    return bytes < threshold() || (bytes <= WR_MMAP_THRESHOLD_MAX_BYTES && wr_mapping_is_crowded());
 }
 
 /* One attempt: slices where the policy wants them, else (or else) a mapping. */
 static void *try_alloc(size_t bytes, size_t alignment, bool zero)
 {
     void *object = NULL;
-    if (bytes < threshold() && alignment <= WR_SLICE_BYTES) {
+    if (alignment <= WR_SLICE_BYTES && prefers_slices(bytes)) {
         object = alloc_span(bytes, zero);
     }
     return object != NULL ? object : alloc_mapping(bytes, alignment, zero, 0);
@@ -152,7 +162,8 @@ void *wr_large_alloc(size_t size, size_t alignment, bool zero)
 void *wr_large_alloc_growing(size_t size)
 {
     size_t bytes = whole_pages(size);
-    if (bytes >= WR_MMAP_THRESHOLD_BYTES && !is_pinned()) {
+    if (bytes >= WR_MMAP_THRESHOLD_BYTES && !is_pinned() &&
+        (bytes > WR_MMAP_THRESHOLD_MAX_BYTES || !wr_mapping_is_crowded())) {
         void *object = alloc_mapping(bytes, WR_SLICE_BYTES, false, 1);
         if (object != NULL) {
             return object;
@@ -174,6 +185,7 @@ bool wr_large_free(wr_span *span)
         wr_purge_over_cap();
     } else {
         raise_threshold(bytes);
+        wr_mapping_show(span, reserved_bytes, reserved_bytes); /* who takes it uses all of it */
         wr_keep_put(span->start, reserved_bytes);
     }
     return true;
@@ -188,7 +200,7 @@ static bool resize_span(wr_span *span, size_t bytes)
     bool zero;
     if (slices > old_slices &&
         (wr_align_down(old_end - 1, WR_REGION_BYTES) != wr_align_down(old_end, WR_REGION_BYTES) ||
-         !wr_slice_claim_at(old_end, slices - old_slices, &zero))) {
+         !wr_extent_claim_at(old_end, slices - old_slices, &zero))) {
         return false;
     }
     span->bytes = bytes;
@@ -206,43 +218,78 @@ static uint8_t one_more(uint8_t growths)
     return growths < UINT8_MAX ? (uint8_t)(growths + 1) : growths;
 }
 
-/* A mapping uses its reserve, grows where it is, or gives its tail back. */
-static bool resize_mapping(wr_span *span, size_t bytes)
+/* A mapping uses its reserve or grows where it is. */
+static bool grow_mapping(wr_span *span, size_t bytes)
 {
     size_t reserved_bytes = wr_span_reserved_bytes(span);
+    size_t committed_bytes = span->committed_bytes;
+    if (!wr_mapping_commit(span, bytes)) {
+        return false;
+    }
     if (bytes > reserved_bytes) {
-        if (!wr_vm_grow((void *)span->start, reserved_bytes, bytes)) {
+        size_t length = wr_mapping_length(bytes);
+        wr_mapping_show(span, reserved_bytes, reserved_bytes);
+        if (!wr_vm_grow((void *)span->start, reserved_bytes, length)) {
+            wr_mapping_uncommit(span, committed_bytes);
             return false;
         }
-        reserved_bytes = bytes;
+        wr_store_relaxed(&span->reserved_bytes, length); /* the holder's to change */
+        span->dumped_bytes = length;
+        wr_mapping_lengthened(span, reserved_bytes, length);
         span->growths = one_more(span->growths);
-    } else if (bytes < span->bytes) {
-        /* First out of the tables, then out of memory: others may get the addresses at once. */
-        wr_store_relaxed(&span->reserved_bytes, bytes);
-        if (wr_vm_unmap((void *)(span->start + bytes), reserved_bytes - bytes)) {
-            reserved_bytes = bytes;
-        }
     }
+    wr_mapping_show(span, bytes, wr_span_reserved_bytes(span));
     span->bytes = bytes;
-    wr_store_relaxed(&span->reserved_bytes, reserved_bytes); /* the holder's to change */
+    return true;
+}
+
+/* A mapping gives its tail and its reserve back. */
+static void shrink_mapping(wr_span *span, size_t bytes)
+{
+    size_t reserved_bytes = wr_span_reserved_bytes(span);
+    size_t length = wr_mapping_length(bytes);
+    span->bytes = bytes;
+    if (length == reserved_bytes) {
+        return;
+    }
+    /* First out of the tables, then out of memory: others may get the addresses at once. */
+    wr_store_relaxed(&span->reserved_bytes, length);
+    if (wr_vm_unmap((void *)(span->start + length), reserved_bytes - length)) {
+        wr_mapping_uncommit(span, length);
+        span->dumped_bytes = wr_min(span->dumped_bytes, length);
+    } else {
+        wr_store_relaxed(&span->reserved_bytes, reserved_bytes); /* the holder's to change */
+    }
+}
+
+static bool resize_in_place(wr_span *span, size_t bytes)
+{
+    if (wr_span_kind_of(span) == WR_SPAN_LARGE) {
+        return resize_span(span, bytes);
+    }
+    if (bytes > span->bytes) {
+        return grow_mapping(span, bytes);
+    }
+    shrink_mapping(span, bytes);
     return true;
 }
 
 bool wr_large_resize_in_place(wr_span *span, size_t size)
 {
     size_t bytes = whole_pages(size);
-    if (bytes == span->bytes) {
+    if (bytes == span->bytes || resize_in_place(span, bytes)) {
         return true;
     }
-    return wr_span_kind_of(span) == WR_SPAN_LARGE ? resize_span(span, bytes)
-                                                  : resize_mapping(span, bytes);
+    /* What is kept goes back where the limit on committed bytes stands in the way. */
+    return !wr_commit_has_room(bytes - span->bytes) && wr_keep_release_all() != 0 &&
+           resize_in_place(span, bytes);
 }
 
 /* Address space for an object that has grown before: half as much again, which costs no memory
  * until it is used, so that n growths move it log n times. */
 static size_t reserve_for(size_t bytes, uint8_t growths)
 {
-    return growths == 0 || bytes > PTRDIFF_MAX / 2 ? bytes : whole_pages(bytes + bytes / 2);
+    return wr_mapping_length(growths == 0 || bytes > PTRDIFF_MAX / 2 ? bytes : bytes + bytes / 2);
 }
 
 /* The move to `reserved` bytes of address space, of which `bytes` are in use afterwards. */
@@ -252,29 +299,44 @@ static void *move_mapping(wr_span *span, size_t bytes, size_t reserved, uint8_t 
     if (start == 0) {
         return NULL;
     }
-    wr_span *moved = describe(start);
+    wr_span *moved = wr_mapping_describe(start);
     if (moved == NULL) {
         wr_vm_unreserve((void *)start, reserved);
         return NULL;
     }
     size_t old_bytes = span->bytes;
     size_t old_reserved = wr_span_reserved_bytes(span);
+    size_t committed_bytes = span->committed_bytes;
+    wr_mapping_show(span, old_reserved, old_reserved);
     /* Out of the tables first: the old addresses are another thread's as soon as they are free. */
     wr_span_close(span);
     if (!wr_vm_move((void *)span->start, old_reserved, (void *)start, reserved)) {
         wr_span_open(span, WR_SPAN_MAPPED, old_bytes, old_reserved);
         return NULL;
     }
-    open_mapping(moved, bytes, reserved, growths);
-    return (void *)start;
+    moved->committed_bytes = committed_bytes;
+    wr_mapping_lengthened(moved, old_reserved, reserved);
+    wr_mapping_hide(moved, bytes, reserved);
+    return open_mapping(moved, bytes, reserved, growths);
 }
 
 void *wr_large_move(wr_span *span, size_t size)
 {
     size_t bytes = whole_pages(size);
+    size_t length = wr_mapping_length(bytes);
     size_t reserved = reserve_for(bytes, span->growths);
     uint8_t growths = one_more(span->growths);
+    size_t committed_bytes = span->committed_bytes;
+    if (!wr_mapping_commit(span, bytes)) {
+        return NULL;
+    }
     void *moved = move_mapping(span, bytes, reserved, growths);
-    /* Where memory is accounted strictly, the reserve may be too much. */
-    return moved == NULL && reserved > bytes ? move_mapping(span, bytes, bytes, growths) : moved;
+    if (moved == NULL && reserved > length) {
+        /* Where memory is accounted strictly, the reserve may be too much. */
+        moved = move_mapping(span, bytes, length, growths);
+    }
+    if (moved == NULL) {
+        wr_mapping_uncommit(span, committed_bytes);
+    }
+    return moved;
 }

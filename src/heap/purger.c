@@ -4,6 +4,7 @@
 #include "base/config.h"
 #include "base/options.h"
 #include "cache/park.h"
+#include "heap/limit.h"
 #include "heap/reclaim.h"
 #include "os/barrier.h"
 #include "os/futex.h"
@@ -38,7 +39,9 @@ static void park(void)
     }
     /* Where there is no such barrier a slow call may go unseen, until the next. */
     (void)wr_barrier_all();
-    if (wr_reclaim_due(true)) {
+    bool left = wr_reclaim_due(true);
+    wr_limit_answer();
+    if (left) {
         (void)change(WR_PURGER_PARKED, WR_PURGER_AWAKE);
     }
     while (load_state() == WR_PURGER_PARKED) {
@@ -51,10 +54,12 @@ static void *purge(void *unused)
     wr_cache_self = &wr_cache_direct;
     (void)change(WR_PURGER_STARTING, WR_PURGER_AWAKE);
     while (load_state() != WR_PURGER_STOPPING) {
-        if (!wr_reclaim_due(true)) {
-            park();
-        } else {
+        bool left = wr_reclaim_due(true);
+        wr_limit_answer(); /* a purge may claim, and so charge, for a moment */
+        if (left) {
             wr_futex_wait(&wr_purger_word, WR_PURGER_AWAKE, wr_reclaim_period());
+        } else {
+            park();
         }
     }
     (void)change(WR_PURGER_STOPPING, WR_PURGER_NONE);

@@ -11,6 +11,8 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -47,6 +49,39 @@ bool wr_host_is_linker_memory(uintptr_t address)
     return address < wr_align_up(end, wr_host_page_bytes());
 }
 
+int wr_host_open(const char *path)
+{
+    int saved = errno;
+    int file = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    errno = saved;
+    return file;
+}
+
+size_t wr_host_read(int file, char *text, size_t room)
+{
+    int saved = errno;
+    size_t length = 0;
+    while (file >= 0 && length < room) {
+        long n = syscall(SYS_read, file, text + length, room - length);
+        if (n > 0) {
+            length += (size_t)n;
+        } else if (n == 0 || errno != EINTR) {
+            break;
+        }
+    }
+    errno = saved;
+    return length;
+}
+
+void wr_host_close(int file)
+{
+    int saved = errno;
+    if (file >= 0) {
+        (void)syscall(SYS_close, file);
+    }
+    errno = saved;
+}
+
 /* The number of KiB behind a line start such as "\nVmRSS:" in the text of /proc/self/status. The
  * newline counts: the process may have any name, which the text shows without newlines. */
 static size_t status_field_kib(const char *status, const char *line_start)
@@ -68,22 +103,13 @@ static size_t status_field_kib(const char *status, const char *line_start)
 
 bool wr_host_resident_kib(size_t *now_kib, size_t *peak_kib)
 {
-    int saved = errno;
     char status[4096];
-    size_t length = 0;
-    int file = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-    if (file >= 0) {
-        ssize_t n;
-        while (length < sizeof status - 1 &&
-               (n = read(file, status + length, sizeof status - 1 - length)) > 0) {
-            length += (size_t)n;
-        }
-        (void)close(file);
-    }
+    int file = wr_host_open("/proc/self/status");
+    size_t length = wr_host_read(file, status, sizeof status - 1);
+    wr_host_close(file);
     status[length] = '\0';
     *now_kib = status_field_kib(status, "\nVmRSS:");
     *peak_kib = status_field_kib(status, "\nVmHWM:");
-    errno = saved;
     return *peak_kib != 0;
 }
 
@@ -94,6 +120,23 @@ uint64_t wr_host_milliseconds(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+bool wr_host_huge_pages_always(const char *root)
+{
+    static const char name[] = "/sys/kernel/mm/transparent_hugepage/enabled";
+    char path[256];
+    char text[64];
+    size_t length = strlen(root);
+    if (length > sizeof path - sizeof name) {
+        return false;
+    }
+    memcpy(path, root, length);
+    memcpy(path + length, name, sizeof name);
+    int file = wr_host_open(path);
+    text[wr_host_read(file, text, sizeof text - 1)] = '\0';
+    wr_host_close(file);
+    return strstr(text, "[always]") != NULL;
+}
+
 void wr_host_yield(void)
 {
     (void)sched_yield();
@@ -102,4 +145,18 @@ void wr_host_yield(void)
 long wr_host_process_id(void)
 {
     return (long)getpid();
+}
+
+uintptr_t wr_host_thread_mark(void)
+{
+    return (uintptr_t)&errno;
+}
+
+size_t wr_host_memory_bytes(void)
+{
+    int saved = errno;
+    struct sysinfo info;
+    size_t bytes = sysinfo(&info) == 0 ? (size_t)info.totalram * info.mem_unit : 0;
+    errno = saved;
+    return bytes;
 }

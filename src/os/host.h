@@ -33,4 +33,23 @@ void wr_host_yield(void);
 /* The process's id. */
 long wr_host_process_id(void);
 
+/* A number that tells the living threads apart, a multiple of 4 and not 0; a thread of the child of
+ * a fork keeps its own. */
+uintptr_t wr_host_thread_mark(void);
+
+/* Bytes of the machine's memory. */
+size_t wr_host_memory_bytes(void);
+
+/* True if the system uses transparent huge pages wherever it can
+ * (/sys/kernel/mm/transparent_hugepage/enabled says "[always]"). `root` is put before the path: ""
+ * but in tests. */
+bool wr_host_huge_pages_always(const char *root);
+
+/* A text file opened for reading, or -1; what it holds from where the last read ended, in bytes (0
+ * at its end or when it cannot be read). By system calls, past any wrapper that a program or a tool
+ * puts around libc's open and read and that might allocate. */
+int wr_host_open(const char *path);
+size_t wr_host_read(int file, char *text, size_t room);
+void wr_host_close(int file);
+
 #endif

@@ -24,6 +24,18 @@ bool wr_vm_purge(void *start, size_t bytes);
  * the process's; the addresses read as before or as zero (MADV_FREE). */
 bool wr_vm_purge_lazily(void *start, size_t bytes);
 
+/* Names a range in /proc/self/maps, "[anon:weir: <name>]", where the kernel can (prctl(2),
+ * PR_SET_VMA_ANON_NAME); a kernel that cannot is asked once. Ranges of one name merge as before. */
+void wr_vm_name(void *start, size_t bytes, const char *name);
+
+/* Keeps a range out of core dumps, or lets it in again. False when the kernel refuses. A range that
+ * is kept out is a mapping apart from its neighbours, which wr_vm_grow and wr_vm_move cannot span.
+ */
+bool wr_vm_set_dumped(void *start, size_t bytes, bool dumped);
+
+/* Asks for transparent huge pages in a range, or asks to be spared them. */
+void wr_vm_set_huge(void *start, size_t bytes, bool huge);
+
 /* Lets a mapping of old_bytes have new_bytes (more) where it is. */
 bool wr_vm_grow(void *start, size_t old_bytes, size_t new_bytes);
 

@@ -10,6 +10,15 @@
 
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+
+/* Not in older headers; from the kernel's linux/prctl.h. */
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#endif
+#ifndef PR_SET_VMA_ANON_NAME
+#define PR_SET_VMA_ANON_NAME 0
+#endif
 
 static _Atomic size_t mapped_bytes;
 static _Atomic size_t mapped_peak_bytes;
@@ -125,6 +134,36 @@ bool wr_vm_purge_lazily(void *start, size_t bytes)
     bool done = madvise(start, bytes, MADV_FREE) == 0;
     errno = saved;
     return done;
+}
+
+/* Set when the kernel does not know names; relaxed: one call more does no harm. */
+static _Atomic bool names_refused;
+
+void wr_vm_name(void *start, size_t bytes, const char *name)
+{
+    if (wr_load_relaxed(&names_refused)) {
+        return;
+    }
+    int saved = errno;
+    if (prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, start, bytes, name) != 0 && errno == EINVAL) {
+        wr_store_relaxed(&names_refused, true);
+    }
+    errno = saved;
+}
+
+bool wr_vm_set_dumped(void *start, size_t bytes, bool dumped)
+{
+    int saved = errno;
+    bool done = madvise(start, bytes, dumped ? MADV_DODUMP : MADV_DONTDUMP) == 0;
+    errno = saved;
+    return done;
+}
+
+void wr_vm_set_huge(void *start, size_t bytes, bool huge)
+{
+    int saved = errno;
+    (void)madvise(start, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+    errno = saved;
 }
 
 bool wr_vm_grow(void *start, size_t old_bytes, size_t new_bytes)

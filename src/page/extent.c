@@ -5,6 +5,9 @@
 #include "os/host.h"
 #include "os/lock.h"
 #include "os/vm.h"
+#include "page/commit.h"
+#include "page/huge.h"
+#include "page/purge.h"
 #include "page/slice.h"
 
 static wr_lock growth_lock = WR_LOCK_INITIALIZER(WR_RANK_GROWTH);
@@ -51,9 +54,14 @@ static bool holds_run(wr_vm_range range, size_t bytes)
 
 static wr_vm_range extend_by_mmap(size_t bytes)
 {
+    size_t unit = wr_huge_is_asked() ? WR_HUGE_BYTES : WR_SLICE_BYTES;
+    bytes = wr_align_up(bytes, unit);
     wr_vm_range range = {0, 0};
-    range.start = (uintptr_t)wr_vm_map(bytes, WR_SLICE_BYTES);
-    range.end = range.start == 0 ? 0 : range.start + bytes;
+    range.start = (uintptr_t)wr_vm_map(bytes, unit);
+    if (range.start != 0) {
+        range.end = range.start + bytes;
+        wr_vm_name((void *)range.start, bytes, "weir: heap"); /* brk's memory has a name: [heap] */
+    }
     return range;
 }
 
@@ -85,6 +93,10 @@ static bool extend(extent_source *source, size_t step_bytes, size_t bytes)
         if (source == wr_vm_brk_extend) {
             brk_end = range.end;
         }
+        if (wr_slice_total_count() * WR_SLICE_BYTES + (range.end - range.start) >
+            WR_GROWTH_MIN_BYTES) {
+            wr_huge_advise(range.start, range.end - range.start); /* small programs are spared it */
+        }
         add(range);
         if (holds_run(range, bytes)) {
             return true;
@@ -99,7 +111,9 @@ static bool grow_locked(size_t slices)
     size_t step = wr_slice_total_count() / 8 * WR_SLICE_BYTES;
     step = wr_min(wr_max(step, WR_GROWTH_MIN_BYTES), WR_GROWTH_MAX_BYTES);
     step = wr_max(step, bytes);
-    return (wr_option_get(wr_option_brk) != 0 && extend(wr_vm_brk_extend, step, bytes)) ||
+    /* The data segment knows no alignment of huge pages. */
+    return (wr_option_get(wr_option_brk) != 0 && !wr_huge_is_asked() &&
+            extend(wr_vm_brk_extend, step, bytes)) ||
            extend(extend_by_mmap, step, bytes);
 }
 
@@ -119,19 +133,55 @@ bool wr_extent_grow(size_t slices, size_t generation)
     return grown;
 }
 
+/* After a refusal: who holds slices for a moment, to purge them or to find that a run is not whole,
+ * gives them back soon. */
+enum { TRIES = 4 };
+
+/* Purges dirty slices, so that `bytes` more may be charged; false if there were none. */
+static bool make_room(size_t bytes)
+{
+    size_t slices = wr_divide_up(bytes, WR_SLICE_BYTES);
+    size_t dirty = wr_slice_dirty_count();
+    return wr_purge_slices(dirty > slices ? dirty - slices : 0) != 0;
+}
+
+bool wr_extent_charge(size_t bytes)
+{
+    if (wr_commit_charge(bytes)) {
+        return true;
+    }
+    for (unsigned refusals = 0; refusals < TRIES;) {
+        if (!make_room(bytes)) {
+            refusals++;
+            wr_host_yield();
+        }
+        if (wr_commit_charge(bytes)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool wr_extent_claim_at(uintptr_t address, size_t slices, bool *zero)
+{
+    return wr_slice_claim_at(address, slices, zero) ||
+           (!wr_commit_has_room(slices * WR_SLICE_BYTES) && make_room(slices * WR_SLICE_BYTES) &&
+            wr_slice_claim_at(address, slices, zero));
+}
+
 uintptr_t wr_extent_claim(size_t slices, bool *zero)
 {
     if (slices > WR_REGION_SLICES) {
         return 0;
     }
-    enum { TRIES = 4 }; /* after a refusal: who holds slices for a moment gives them back soon */
     for (unsigned refusals = 0; refusals < TRIES;) {
         size_t generation = wr_extent_generation();
         uintptr_t address = wr_slice_claim(slices, zero);
-        if (address != 0) {
+        if (address > WR_SLICE_REFUSED) {
             return address;
         }
-        if (!wr_extent_grow(slices, generation)) {
+        if (address == WR_SLICE_REFUSED ? !make_room(slices * WR_SLICE_BYTES)
+                                        : !wr_extent_grow(slices, generation)) {
             refusals++;
             wr_host_yield();
         }
@@ -139,40 +189,41 @@ uintptr_t wr_extent_claim(size_t slices, bool *zero)
     return 0;
 }
 
-void wr_extent_donate(uintptr_t start, size_t bytes)
+bool wr_extent_donate(uintptr_t start, size_t bytes)
 {
     wr_vm_range range = {start, wr_align_down(start + bytes, WR_SLICE_BYTES)};
     /* Unpurged memory would pass for zero: then only the addresses are lost. */
-    if (wr_vm_purge((void *)start, bytes) && obtain_regions(range)) {
+    if (!wr_vm_purge((void *)start, bytes)) {
+        return false;
+    }
+    if (obtain_regions(range)) {
         add(range);
     }
-}
-
-/* Claims the available slices below `end`, one after the other; returns where they begin. */
-static uintptr_t claim_below(uintptr_t end)
-{
-    bool zero;
-    while (wr_slice_claim_at(end - WR_SLICE_BYTES, 1, &zero)) {
-        end -= WR_SLICE_BYTES;
-    }
-    return end;
+    return true;
 }
 
 size_t wr_extent_trim(size_t keep_bytes)
 {
-    wr_lock_acquire(&growth_lock);
-    uintptr_t end = brk_end;
-    uintptr_t start = end == 0 ? 0 : claim_below(end);
-    uintptr_t cut = wr_align_up(start + wr_min(keep_bytes, end - start), WR_SLICE_BYTES);
     size_t given = 0;
-    if (cut < end && wr_vm_brk_shrink(cut, end)) {
-        given = end - cut;
-        wr_slice_drop(given / WR_SLICE_BYTES);
-        brk_end = cut;
-        end = cut;
-    }
-    if (start < end) {
-        wr_slice_release(start, (end - start) / WR_SLICE_BYTES);
+    bool zero;
+    wr_lock_acquire(&growth_lock);
+    size_t free_bytes = brk_end == 0 ? 0 : wr_slice_count_below(brk_end) * WR_SLICE_BYTES;
+    keep_bytes = wr_align_up(wr_min(keep_bytes, free_bytes), WR_SLICE_BYTES);
+    if (free_bytes > keep_bytes) {
+        size_t bytes = free_bytes - keep_bytes;
+        uintptr_t cut = brk_end - bytes;
+        /* Lost to a thread that claims among them: then they are in use again. */
+        if (wr_slice_claim_at(cut, bytes / WR_SLICE_BYTES, &zero)) {
+            if (wr_vm_brk_shrink(cut, brk_end)) {
+                wr_slice_drop(bytes / WR_SLICE_BYTES);
+                brk_end = cut;
+                given = bytes;
+            } else if (zero) {
+                wr_slice_release_purged(cut, bytes / WR_SLICE_BYTES);
+            } else {
+                wr_slice_release(cut, bytes / WR_SLICE_BYTES);
+            }
+        }
     }
     wr_lock_release(&growth_lock);
     return given;

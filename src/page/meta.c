@@ -20,6 +20,7 @@ static bool bring_chunk(chunk *full)
     if (made == NULL) {
         return false;
     }
+    wr_vm_name(made, WR_META_CHUNK_BYTES, "weir: tables");
     wr_store_relaxed(&made->used_bytes, sizeof(chunk));
     /* Linearisation point. Publishes used_bytes; pairs with wr_meta_alloc(). A chunk becomes
      * current once: no ABA. */

@@ -3,6 +3,8 @@
 
 #include "base/options.h"
 #include "os/vm.h"
+#include "page/commit.h"
+#include "page/huge.h"
 #include "page/slice.h"
 
 /* What is purged, and how. */
@@ -32,14 +34,16 @@ static size_t purge_run(wr_region *region, unsigned slice, unsigned count, manne
     return count;
 }
 
-/* Purges the available runs of one word. */
-static size_t purge_word(wr_region *region, unsigned word, manner how)
+/* Purges the available runs of one word; with whole set, in huge pages that are free as a whole, so
+ * that no huge page in use is broken. */
+static size_t purge_word(wr_region *region, unsigned word, manner how, bool whole)
 {
     wr_slice_word *slices = &region->slices[word];
     /* Relaxed: a look; the claim decides. */
-    uint64_t bits =
-        wr_load_relaxed(&slices->available) &
-        (how == FOR_GOOD ? ~wr_load_relaxed(&slices->zero) : wr_load_relaxed(&slices->dirty));
+    uint64_t available = wr_load_relaxed(&slices->available);
+    uint64_t bits = available & (how == FOR_GOOD ? ~wr_load_relaxed(&slices->zero)
+                                                 : wr_load_relaxed(&slices->dirty));
+    bits &= whole ? wr_huge_whole(available) : ~(uint64_t)0;
     size_t purged = 0;
     while (bits != 0) {
         unsigned first = wr_lowest_bit(bits);
@@ -57,7 +61,7 @@ static bool is_done(size_t keep_slices, manner how)
     return wr_slice_dirty_count() <= keep_slices && !lazy_left;
 }
 
-static size_t purge(size_t keep_slices, manner how)
+static size_t purge_pass(size_t keep_slices, manner how, bool whole)
 {
     size_t purged = 0;
     for (unsigned r = wr_region_count(); r-- > 0;) {
@@ -66,10 +70,16 @@ static size_t purge(size_t keep_slices, manner how)
             if (is_done(keep_slices, how)) {
                 return purged;
             }
-            purged += purge_word(region, word, how);
+            purged += purge_word(region, word, how, whole);
         }
     }
     return purged;
+}
+
+static size_t purge(size_t keep_slices, manner how)
+{
+    size_t purged = wr_huge_is_asked() ? purge_pass(keep_slices, how, true) : 0;
+    return purged + purge_pass(keep_slices, how, false);
 }
 
 size_t wr_purge_slices(size_t keep_slices)
@@ -82,9 +92,19 @@ size_t wr_purge_decayed(size_t keep_slices)
     return purge(keep_slices, wr_option_get(wr_option_lazy) != 0 ? LAZILY : DECAYED);
 }
 
+/* The share is one of what is committed and neither dirty nor lazy. */
+static size_t dirty_cap(void)
+{
+    size_t free_bytes = (wr_slice_dirty_count() + wr_slice_lazy_count()) * WR_SLICE_BYTES;
+    size_t committed = wr_commit_bytes();
+    size_t cap =
+        wr_option_share(wr_option_dirty_max, committed > free_bytes ? committed - free_bytes : 0);
+    return wr_option_is_percentage(wr_option_dirty_max) ? wr_max(cap, WR_DIRTY_MIN_BYTES) : cap;
+}
+
 void wr_purge_over_cap(void)
 {
-    size_t cap = wr_option_get(wr_option_dirty_max) / WR_SLICE_BYTES;
+    size_t cap = dirty_cap() / WR_SLICE_BYTES;
     if (WR_UNLIKELY(wr_slice_dirty_count() > cap)) {
         (void)wr_purge_decayed(cap / 2);
     }

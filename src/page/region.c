@@ -48,6 +48,7 @@ wr_region *wr_region_obtain(uintptr_t address)
         if (made == NULL) {
             return NULL;
         }
+        wr_vm_name(made, wr_align_up(sizeof *made, WR_SLICE_BYTES), "weir: tables");
         made->base = wr_align_down(address, WR_REGION_BYTES);
         /* Linearisation point: the one that sets the entry made the region. Entries never change
          * again, so there is no ABA. Publishes the fields; pairs with wr_region_obtain(). */

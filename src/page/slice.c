@@ -2,6 +2,7 @@
 #include "page/slice.h"
 
 #include "base/assert.h"
+#include "page/commit.h"
 
 static _Atomic size_t dirty_count; /* relaxed: a steering statistic */
 static _Atomic size_t lazy_count;  /* likewise */
@@ -84,8 +85,29 @@ static bool take_state(wr_region *region, unsigned slice, size_t count)
     return zero == all;
 }
 
-/* Claims a run within a region, or nothing. */
-static bool claim_run(wr_region *region, unsigned slice, size_t count, bool *zero)
+/* The zero ones of slices that were just claimed: those that are not charged. */
+static size_t count_zero(wr_region *region, unsigned slice, size_t count)
+{
+    size_t zero = 0;
+    while (count > 0) {
+        part p = first_part(slice, count);
+        /* Relaxed: the bits are ours since claim_part(). */
+        zero += wr_count_bits(wr_load_relaxed(&region->slices[p.word].zero) & p.mask);
+        slice += wr_count_bits(p.mask);
+        count -= wr_count_bits(p.mask);
+    }
+    return zero;
+}
+
+typedef enum claim_result {
+    CLAIM_DONE,
+    CLAIM_LOST,    /* another thread has a slice of the run */
+    CLAIM_REFUSED, /* over the limit on committed bytes */
+} claim_result;
+
+/* Claims a run within a region, or nothing. Charges what is zero while the state bits are
+ * still as they were, so that a run that is refused goes back unchanged. */
+static claim_result claim_run(wr_region *region, unsigned slice, size_t count, bool *zero)
 {
     unsigned at = slice;
     size_t left = count;
@@ -93,13 +115,17 @@ static bool claim_run(wr_region *region, unsigned slice, size_t count, bool *zer
         part p = first_part(at, left);
         if (!claim_part(region, p)) {
             make_available(region, slice, at - slice);
-            return false;
+            return CLAIM_LOST;
         }
         at += wr_count_bits(p.mask);
         left -= wr_count_bits(p.mask);
     }
+    if (!wr_commit_charge(count_zero(region, slice, count) * WR_SLICE_BYTES)) {
+        make_available(region, slice, count);
+        return CLAIM_REFUSED;
+    }
     *zero = take_state(region, slice, count);
-    return true;
+    return CLAIM_DONE;
 }
 
 /* First slice of the lowest run of `count` available slices from `from` on, or WR_REGION_SLICES. */
@@ -140,8 +166,9 @@ uintptr_t wr_slice_claim(size_t count, bool *zero)
         wr_region *region = wr_region_at(r);
         unsigned slice = 0;
         while ((slice = find_run(region, count, slice)) < WR_REGION_SLICES) {
-            if (claim_run(region, slice, count, zero)) {
-                return wr_slice_address(region, slice);
+            claim_result result = claim_run(region, slice, count, zero);
+            if (result != CLAIM_LOST) {
+                return result == CLAIM_DONE ? wr_slice_address(region, slice) : WR_SLICE_REFUSED;
             }
             /* Somebody else claimed in the run: what is left is found from its start on. */
         }
@@ -156,7 +183,7 @@ bool wr_slice_claim_at(uintptr_t address, size_t count, bool *zero)
     if (region == NULL || count > WR_REGION_SLICES - slice) {
         return false;
     }
-    return claim_run(region, slice, count, zero);
+    return claim_run(region, slice, count, zero) == CLAIM_DONE;
 }
 
 typedef enum content { DIRTY, ZERO, LAZY } content;
@@ -190,6 +217,12 @@ void wr_slice_release(uintptr_t address, size_t count)
 
 void wr_slice_release_purged(uintptr_t address, size_t count)
 {
+    wr_commit_refund(count * WR_SLICE_BYTES);
+    release(address, count, ZERO);
+}
+
+void wr_slice_release_refunded(uintptr_t address, size_t count)
+{
     release(address, count, ZERO);
 }
 
@@ -200,6 +233,7 @@ void wr_slice_release_lazy(uintptr_t address, size_t count)
 
 void wr_slice_drop(size_t count)
 {
+    wr_commit_refund(count * WR_SLICE_BYTES);
     (void)wr_fetch_sub_relaxed(&total_count, count);
 }
 
@@ -207,6 +241,25 @@ void wr_slice_add(uintptr_t address, size_t count)
 {
     (void)wr_fetch_add_relaxed(&total_count, count);
     release(address, count, ZERO);
+}
+
+size_t wr_slice_count_below(uintptr_t end)
+{
+    size_t count = 0;
+    wr_region *region;
+    do {
+        end -= WR_SLICE_BYTES;
+        region = wr_region_of(end);
+        unsigned slice = wr_slice_number(end);
+        /* Relaxed: a look. */
+        if (region == NULL || (wr_load_relaxed(&region->slices[slice / WR_WORD_BITS].available) >>
+                                   (slice % WR_WORD_BITS) &
+                               1) == 0) {
+            return count;
+        }
+        count++;
+    } while (end > region->base);
+    return count;
 }
 
 size_t wr_slice_dirty_count(void)

@@ -13,19 +13,23 @@
  * | release   | may run together | wait-free                                                   |
  * A run is claimed word by word in ascending order and given back if a later word has lost a bit.
  * A bit that is set means available, whoever set it last: no ABA. Regions are never unmapped.
- * Invariants, at rest, in each word: dirty | zero within available; dirty & zero == 0; and that of
- * summary.h for the words of `available`. */
+ * Claimed, dirty and lazy slices are charged (page/commit). Invariants, at rest, in each word:
+ * dirty and zero within available; dirty & zero == 0; and that of summary.h for the words of
+ * `available`.
+ */
 #ifndef WR_PAGE_SLICE_H
 #define WR_PAGE_SLICE_H
 
 #include "page/region.h"
 
 /* Claims the lowest run of `count` slices that one region has. Returns its address, or 0 when there
- * is none; *zero tells whether all of it reads as zero. */
+ * is none, or WR_SLICE_REFUSED when the limit on committed bytes (page/commit) forbids it; *zero
+ * tells whether all of it reads as zero. */
 uintptr_t wr_slice_claim(size_t count, bool *zero);
+#define WR_SLICE_REFUSED ((uintptr_t)1) /* no slice has this address */
 
 /* Claims exactly the `count` slices from address on, within one region; false if any is not
- * available. */
+ * available, or the limit forbids it. */
 bool wr_slice_claim_at(uintptr_t address, size_t count, bool *zero);
 
 /* Gives claimed slices back; they may hold anything. */
@@ -34,10 +38,13 @@ void wr_slice_release(uintptr_t address, size_t count);
 /* Gives claimed slices back that read as zero and have no page frames. */
 void wr_slice_release_purged(uintptr_t address, size_t count);
 
+/* The same of slices whose charge has been refunded. */
+void wr_slice_release_refunded(uintptr_t address, size_t count);
+
 /* Gives claimed slices back that the kernel may take the frames of when it likes. */
 void wr_slice_release_lazy(uintptr_t address, size_t count);
 
-/* Claimed slices go back to the kernel for good. */
+/* Claimed slices have gone back to the kernel for good. */
 void wr_slice_drop(size_t count);
 
 /* Brings new zero memory from the kernel into the page heap; the region exists. */
@@ -45,6 +52,9 @@ void wr_slice_add(uintptr_t address, size_t count);
 
 /* Slices that are available and dirty; a statistic that steers purging. */
 size_t wr_slice_dirty_count(void);
+
+/* Length of the run of available slices that ends at `end`, within one region, as it is now. */
+size_t wr_slice_count_below(uintptr_t end);
 
 /* Slices that are available and lazy; a statistic. */
 size_t wr_slice_lazy_count(void);

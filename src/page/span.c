@@ -14,7 +14,7 @@ wr_span *wr_span_obtain(uintptr_t start, unsigned words)
     wr_span *span = wr_load_acquire(entry);
     if (span != NULL) {
         /* Observes the fields as the last holder left them, by the same way; pairs with
-         * wr_span_close() and wr_span_try_close(). */
+         * wr_span_close(), wr_span_try_close() and wr_span_leave(). */
         uint8_t kind = wr_load_acquire(&span->kind);
         WR_ASSERT(kind == WR_SPAN_FREE);
         (void)kind;
@@ -70,7 +70,7 @@ void wr_span_open(wr_span *span, wr_span_kind kind, size_t bytes, size_t reserve
     (void)wr_fetch_or_release(word, bit);
 }
 
-static void leave(wr_span *span, wr_span_kind kind)
+static void clear_tables(wr_span *span, wr_span_kind kind)
 {
     if (kind == WR_SPAN_SLAB) {
         set_class(span, WR_CLASS_NONE);
@@ -85,7 +85,14 @@ void wr_span_close(wr_span *span)
 {
     wr_span_kind kind = wr_span_kind_of(span);
     WR_ASSERT(kind != WR_SPAN_FREE);
-    leave(span, kind);
+    clear_tables(span, kind);
+    /* Publishes that we are done with the fields; pairs with wr_span_obtain(). */
+    wr_store_release(&span->kind, WR_SPAN_FREE);
+}
+
+void wr_span_leave(wr_span *span)
+{
+    WR_ASSERT(wr_span_kind_of(span) == WR_SPAN_FREE);
     /* Publishes that we are done with the fields; pairs with wr_span_obtain(). */
     wr_store_release(&span->kind, WR_SPAN_FREE);
 }
@@ -100,7 +107,7 @@ bool wr_span_try_close(wr_span *span, wr_span_kind kind)
     if (!wr_cas_strong_acq_rel(&span->kind, &expected, WR_SPAN_FREE)) {
         return false;
     }
-    leave(span, kind);
+    clear_tables(span, kind);
     return true;
 }
 
@@ -152,4 +159,39 @@ wr_span *wr_span_at(uintptr_t address)
     }
     /* Observes start; pairs with wr_span_obtain(). */
     return wr_load_acquire(&region->span[wr_slice_number(address)]);
+}
+
+static size_t committed_at(wr_region *region, unsigned slice)
+{
+    /* Relaxed: at rest. */
+    size_t class = wr_load_relaxed(&region->class_of[slice]);
+    if (class != WR_CLASS_NONE) {
+        return wr_size_classes[class].slices *
+               WR_SLICE_BYTES; /* without a look at the descriptor */
+    }
+    const wr_span *span = wr_load_relaxed(&region->span[slice]);
+    switch (wr_span_kind_of(span)) {
+    case WR_SPAN_FREE:
+        return 0; /* a thread that is no more was freeing it */
+    case WR_SPAN_MAPPED:
+        return span->committed_bytes;
+    default:
+        return wr_span_reserved_bytes(span);
+    }
+}
+
+size_t wr_span_committed_bytes(void)
+{
+    size_t bytes = 0;
+    for (unsigned r = 0; r < wr_region_count(); r++) {
+        wr_region *region = wr_region_at(r);
+        for (unsigned word = 0; word < WR_SUMMARY_WORDS; word++) {
+            /* Relaxed: at rest. */
+            uint64_t heads = wr_load_relaxed(&region->slices[word].head);
+            for (; heads != 0; heads &= heads - 1) {
+                bytes += committed_at(region, word * WR_WORD_BITS + wr_lowest_bit(heads));
+            }
+        }
+    }
+    return bytes;
 }

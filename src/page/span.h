@@ -26,11 +26,23 @@ typedef enum wr_span_kind {
 typedef struct wr_span {
     /* Slab: count of free blocks and flags, see bin/slab.h; any thread. */
     _Atomic int64_t state;
-    /* Slab: the bin it belongs to; its owner, before blocks are handed out. */
-    struct wr_bin *bin;
-    /* Slab: shape of its blocks; as bin. */
-    uint32_t block_bytes;
-    uint32_t reciprocal;
+    union {
+        struct {
+            /* Slab: the bin it belongs to; its owner, before blocks are handed out. */
+            struct wr_bin *bin;
+            /* Slab: shape of its blocks; as bin. */
+            uint32_t block_bytes;
+            uint32_t reciprocal;
+        };
+        struct {
+            /* Mapping: bytes from start on that are charged (page/commit), also while it is kept,
+             * at least `bytes` while in use; who holds it. */
+            size_t committed_bytes;
+            /* Mapping: bytes from start on that go into core dumps; likewise. */
+            size_t dumped_bytes;
+        };
+    };
+    /* Slab: likewise its shape. */
     uint16_t blocks;
     /* Bitmap words behind this struct; constant. */
     uint16_t word_room;
@@ -74,12 +86,18 @@ void wr_span_open(wr_span *span, wr_span_kind kind, size_t bytes, size_t reserve
 /* Takes it out of use; the caller still has its slices or mapping, and gives them on afterwards. */
 void wr_span_close(wr_span *span);
 
+/* The caller gives up addresses whose descriptor, out of use, it has looked at since. */
+void wr_span_leave(wr_span *span);
+
 /* wr_span_close for an object that two threads may wrongly free at once: true for one of them. */
 bool wr_span_try_close(wr_span *span, wr_span_kind kind);
 
 /* The span in use that an address lies in, or NULL. Reads nothing behind the address, so any
  * address will do; the answer stays true as long as the caller keeps the span from being freed. */
 wr_span *wr_span_find(uintptr_t address);
+
+/* Charged bytes of all spans in use (page/commit), while no other thread opens or closes one. */
+size_t wr_span_committed_bytes(void);
 
 /* The descriptor of the slice that begins at address, in use or not; NULL if there never was one.
  */

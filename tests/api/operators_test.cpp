@@ -395,6 +395,24 @@ void test_new_handler_that_lifts_the_limit_lets_nothrow_succeed(void **)
     assert_int_equal(handler_calls, 2);
     ::operator delete(block);
 }
+
+void test_new_above_the_hard_limit_throws_bad_alloc(void **)
+{
+    assert_int_equal(weir_limit_set(0, weir_committed() + 8 * MIB), 0);
+    bool thrown = false;
+    try {
+        ::operator delete(::operator new(16 * MIB));
+    } catch (const std::bad_alloc &) {
+        thrown = true;
+    }
+    void *block = ::operator new(16 * MIB, std::nothrow);
+    assert_int_equal(weir_limit_set(0, 0), 0);
+    assert_true(thrown);
+    assert_null(block);
+    block = ::operator new(16 * MIB);
+    assert_non_null(block);
+    ::operator delete(block);
+}
 } // namespace
 
 int main()
@@ -417,6 +435,7 @@ int main()
         cmocka_unit_test(test_new_nothrow_lets_a_handler_end_the_thread),
         cmocka_unit_test(test_new_handler_that_frees_memory_lets_new_succeed),
         cmocka_unit_test(test_new_handler_that_lifts_the_limit_lets_nothrow_succeed),
+        cmocka_unit_test(test_new_above_the_hard_limit_throws_bad_alloc),
     };
     return cmocka_run_group_tests_name("operators", tests, nullptr, nullptr);
 }

@@ -49,14 +49,24 @@ static void check_refused(char *variable, const char *text)
     check_parse((struct expectation){{variable}, wr_option_mmap_threshold, 128 * KIB, false}, text);
 }
 
+/* As options.c keeps a percentage of a SHARE. */
+#define PERCENT_25 (((size_t)1 << 63) + 25)
+
 static void test_options_before_parsing_are_the_defaults(void **state)
 {
     (void)state;
     static const size_t defaults[] = {
         [wr_option_mmap_threshold] = 128 * KIB,
         [wr_option_large_keep] = 32 * MIB,
-        [wr_option_dirty_max] = 64 * MIB,
+        [wr_option_decay] = 1000,
+        [wr_option_lazy] = 0,
+        [wr_option_background] = WR_OPTION_AUTO,
+        [wr_option_dirty_max] = PERCENT_25,
+        [wr_option_cache_max] = 64 * MIB,
         [wr_option_brk] = 1,
+        [wr_option_thp] = 0,
+        [wr_option_limit_soft] = 0,
+        [wr_option_limit_hard] = 0,
         [wr_option_summary] = 0,
     };
     assert_int_equal(COUNT_OF(defaults), WR_OPTION_COUNT);
@@ -217,6 +227,65 @@ static void test_flag_beyond_one_is_refused_with_a_line(void **state)
                 "weir: WEIR_SUMMARY: is out of range, the default holds\n");
 }
 
+struct share {
+    char *variables[2];
+    bool is_percentage;
+    size_t whole;
+    size_t bytes;
+};
+
+static void parse_and_look_at_share(void *argument)
+{
+    const struct share *share = argument;
+    wr_options_parse(share->variables);
+    CHECK(wr_option_is_percentage(wr_option_limit_hard) == share->is_percentage);
+    CHECK(wr_option_share(wr_option_limit_hard, share->whole) == share->bytes);
+}
+
+static void test_share_is_bytes_or_a_part_of_the_whole(void **state)
+{
+    (void)state;
+    struct share shares[] = {
+        {{"A=b"}, false, 1000, 0},
+        {{"WEIR_LIMIT_HARD=0"}, false, 1000, 0},
+        {{"WEIR_LIMIT_HARD=64M"}, false, 1000, 64 * MIB},
+        {{"WEIR_LIMIT_HARD=80%"}, true, 1000, 800},
+        {{"WEIR_LIMIT_HARD=0%"}, true, 1000, 0},
+        {{"WEIR_LIMIT_HARD=7%"}, true, 1999, 139},
+        {{"WEIR_LIMIT_HARD=100%"}, true, SIZE_MAX / 2, SIZE_MAX / 2},
+        {{"WEIR_LIMIT_HARD=050%"}, true, SIZE_MAX / 2, SIZE_MAX / 4},
+    };
+    for (size_t i = 0; i < COUNT_OF(shares); i++) {
+        struct outcome outcome;
+        run_child(parse_and_look_at_share, &shares[i], &outcome);
+        assert_clean_exit(&outcome);
+    }
+}
+
+static void test_share_that_is_neither_is_refused_with_a_line(void **state)
+{
+    (void)state;
+    static char bad[][40] = {
+        "WEIR_LIMIT_HARD=",    "WEIR_LIMIT_HARD=%",    "WEIR_LIMIT_HARD=80%%",
+        "WEIR_LIMIT_HARD=-1%", "WEIR_LIMIT_HARD=80 %", "WEIR_LIMIT_HARD=1.5%",
+        "WEIR_LIMIT_HARD=1M%", "WEIR_LIMIT_HARD=half",
+    };
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        check_parse((struct expectation){{bad[i]}, wr_option_limit_hard, 0, false},
+                    "weir: WEIR_LIMIT_HARD: is no number of bytes and no percentage, the default "
+                    "holds\n");
+    }
+    static char beyond[][60] = {
+        "WEIR_LIMIT_HARD=101%", "WEIR_LIMIT_HARD=99999999999999999999999999%",
+        "WEIR_LIMIT_HARD=1025T",
+        "WEIR_LIMIT_HARD=9223372036854775858", /* no percentage, though the value looks like one */
+    };
+    for (size_t i = 0; i < COUNT_OF(beyond); i++) {
+        check_parse((struct expectation){{beyond[i]}, wr_option_limit_hard, 0, false},
+                    "weir: WEIR_LIMIT_HARD: is out of range, the default holds\n");
+    }
+}
+
 static void test_option_unknown_is_ignored_with_a_line(void **state)
 {
     (void)state;
@@ -281,6 +350,8 @@ int main(void)
         cmocka_unit_test(test_size_that_is_no_number_is_refused_with_a_line),
         cmocka_unit_test(test_flag_that_is_no_number_is_refused_with_a_line),
         cmocka_unit_test(test_flag_beyond_one_is_refused_with_a_line),
+        cmocka_unit_test(test_share_is_bytes_or_a_part_of_the_whole),
+        cmocka_unit_test(test_share_that_is_neither_is_refused_with_a_line),
         cmocka_unit_test(test_option_unknown_is_ignored_with_a_line),
         cmocka_unit_test(test_option_name_must_match_in_length_and_case),
         cmocka_unit_test(test_option_name_beyond_the_line_is_cut),

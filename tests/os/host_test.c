@@ -2,6 +2,7 @@
 #include "support.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <link.h>
 #include <stdlib.h>
 #include <string.h>
@@ -228,6 +229,68 @@ static void test_yield_returns_and_keeps_errno(void **state)
     assert_int_equal(errno, ERRNO_UNUSED);
 }
 
+static void test_memory_of_the_machine_is_what_sysconf_says(void **state)
+{
+    (void)state;
+    size_t pages = (size_t)sysconf(_SC_PHYS_PAGES);
+    assert_int_equal(wr_host_memory_bytes(), pages * wr_host_page_bytes());
+}
+
+static void *thread_mark(void *unused)
+{
+    (void)unused;
+    return (void *)wr_host_thread_mark();
+}
+
+static void test_thread_mark_tells_threads_apart_and_leaves_two_bits(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    void *other;
+    uintptr_t mine = wr_host_thread_mark();
+    assert_int_equal(pthread_create(&thread, NULL, thread_mark, NULL), 0);
+    assert_int_equal(pthread_join(thread, &other), 0);
+    assert_int_equal(wr_host_thread_mark(), mine);
+    assert_true(mine != 0 && mine % 4 == 0);
+    assert_true((uintptr_t)other != mine);
+}
+
+static void test_read_of_a_file_that_is_not_there_gives_nothing_and_keeps_errno(void **state)
+{
+    (void)state;
+    char text[8];
+    errno = ERRNO_UNUSED;
+    int file = wr_host_open("/nowhere/at/all");
+    assert_int_equal(file, -1);
+    assert_int_equal(wr_host_read(file, text, sizeof text), 0);
+    wr_host_close(file);
+    assert_int_equal(errno, ERRNO_UNUSED);
+}
+
+static void test_read_goes_on_where_the_last_one_ended(void **state)
+{
+    (void)state;
+    char first[8];
+    char rest[4096];
+    int file = wr_host_open("/proc/self/status");
+    assert_true(file >= 0);
+    assert_int_equal(wr_host_read(file, first, 5), 5);
+    assert_memory_equal(first, "Name:", 5);
+    assert_true(wr_host_read(file, rest, sizeof rest) > 100);
+    assert_int_equal(rest[0], '\t');
+    assert_int_equal(wr_host_read(file, rest, sizeof rest), 0);
+    wr_host_close(file);
+}
+
+static void test_huge_pages_of_a_system_without_the_file_are_not_always(void **state)
+{
+    (void)state;
+    static char long_root[400];
+    memset(long_root, 'x', sizeof long_root - 1);
+    assert_false(wr_host_huge_pages_always("/nowhere/at/all"));
+    assert_false(wr_host_huge_pages_always(long_root));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -243,6 +306,11 @@ int main(void)
         cmocka_unit_test(test_resident_memory_is_no_number_in_the_process_name),
         cmocka_unit_test(test_process_id_of_a_fork_is_the_childs),
         cmocka_unit_test(test_yield_returns_and_keeps_errno),
+        cmocka_unit_test(test_memory_of_the_machine_is_what_sysconf_says),
+        cmocka_unit_test(test_thread_mark_tells_threads_apart_and_leaves_two_bits),
+        cmocka_unit_test(test_read_of_a_file_that_is_not_there_gives_nothing_and_keeps_errno),
+        cmocka_unit_test(test_read_goes_on_where_the_last_one_ended),
+        cmocka_unit_test(test_huge_pages_of_a_system_without_the_file_are_not_always),
     };
     return cmocka_run_group_tests_name("host", tests, NULL, NULL);
 }

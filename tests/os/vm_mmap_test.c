@@ -1,4 +1,5 @@
 /* os/vm_mmap: alignment, contents and the count of each call, and refusals that change nothing. */
+#include "maps.h"
 #include "support.h"
 
 #include <errno.h>
@@ -397,6 +398,50 @@ static void test_move_refused_leaves_the_mapping_as_it_was(void **state)
     unmap(start, 2 * SLICE);
 }
 
+static void test_name_changes_nothing_but_the_name_and_keeps_errno(void **state)
+{
+    (void)state;
+    char *p = wr_vm_map(256 * KIB, 64 * KIB);
+    assert_non_null(p);
+    pattern_fill(p, 256 * KIB, 1);
+    errno = ERRNO_UNUSED;
+    wr_vm_name(p, 256 * KIB, "weir: test");
+    wr_vm_name(p, 256 * KIB, "weir: test"); /* not asked again where the kernel knows no names */
+    assert_int_equal(errno, ERRNO_UNUSED);
+    assert_true(pattern_holds(p, 256 * KIB, 1));
+    assert_true(wr_vm_unmap(p, 256 * KIB));
+}
+
+static void test_dumped_range_is_taken_out_and_let_in_exactly(void **state)
+{
+    (void)state;
+    char *p = wr_vm_map(256 * KIB, 64 * KIB);
+    assert_non_null(p);
+    errno = ERRNO_UNUSED;
+    assert_true(wr_vm_set_dumped(p + 64 * KIB, 128 * KIB, false));
+    assert_false(maps_has_flag((uintptr_t)p, "dd"));
+    assert_true(maps_has_flag((uintptr_t)p + 64 * KIB, "dd"));
+    assert_true(maps_has_flag((uintptr_t)p + 192 * KIB - 1, "dd"));
+    assert_false(maps_has_flag((uintptr_t)p + 192 * KIB, "dd"));
+    assert_true(wr_vm_set_dumped(p + 64 * KIB, 128 * KIB, true));
+    assert_false(maps_has_flag((uintptr_t)p + 64 * KIB, "dd"));
+    assert_true(wr_vm_unmap(p, 256 * KIB));
+}
+
+static void test_huge_pages_are_asked_for_and_refused_by_range(void **state)
+{
+    (void)state;
+    char *p = wr_vm_map(4 * MIB, 2 * MIB);
+    assert_non_null(p);
+    errno = ERRNO_UNUSED;
+    wr_vm_set_huge(p, 2 * MIB, true);
+    wr_vm_set_huge(p + 2 * MIB, 2 * MIB, false);
+    assert_int_equal(errno, ERRNO_UNUSED);
+    assert_true(maps_has_flag((uintptr_t)p, "hg"));
+    assert_true(maps_has_flag((uintptr_t)p + 2 * MIB, "nh"));
+    assert_true(wr_vm_unmap(p, 4 * MIB));
+}
+
 static void test_peak_is_the_most_that_was_mapped_at_once(void **state)
 {
     (void)state;
@@ -470,6 +515,9 @@ int main(void)
         cmocka_unit_test(test_move_keeps_contents_adds_zeros_and_frees_the_old_place),
         cmocka_unit_test(test_move_to_huge_reserve_costs_addresses_alone),
         cmocka_unit_test(test_move_refused_leaves_the_mapping_as_it_was),
+        cmocka_unit_test(test_name_changes_nothing_but_the_name_and_keeps_errno),
+        cmocka_unit_test(test_dumped_range_is_taken_out_and_let_in_exactly),
+        cmocka_unit_test(test_huge_pages_are_asked_for_and_refused_by_range),
         cmocka_unit_test(test_peak_is_the_most_that_was_mapped_at_once),
         cmocka_unit_test(test_count_takes_more_and_fewer_in_one_step),
         cmocka_unit_test(test_map_by_many_threads_is_counted_exactly),

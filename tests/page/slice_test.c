@@ -5,6 +5,8 @@
  * middle of a word, the end of the lower window, and the begin of the upper one. */
 #include "page_support.h"
 
+#include "page/commit.h"
+
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -362,6 +364,52 @@ static void test_total_count_changes_by_add_alone(void **state)
     assert_int_equal(claim(50), 150);
     give_dirty(150, 50);
     assert_int_equal(wr_slice_total_count(), total);
+}
+
+static void test_committed_are_the_claimed_and_the_dirty(void **state)
+{
+    (void)state;
+    size_t committed = wr_commit_bytes();
+    wr_slice_release(address_of(BORDER), 10);
+    assert_int_equal(wr_commit_bytes(), committed);
+    wr_slice_release_purged(address_of(BORDER + 10), 5);
+    assert_int_equal(wr_commit_bytes(), committed - 5 * WR_SLICE_BYTES);
+    bool zero;
+    assert_true(wr_slice_claim_at(address_of(BORDER + 8), 4, &zero));
+    assert_int_equal(wr_commit_bytes(), committed - 3 * WR_SLICE_BYTES);
+    wr_slice_add(address_of(ADD_FIRST + 100), 3);
+    assert_int_equal(wr_commit_bytes(), committed - 3 * WR_SLICE_BYTES);
+    assert_true(wr_slice_claim_at(address_of(ADD_FIRST + 100), 3, &zero));
+    assert_int_equal(wr_commit_bytes(), committed);
+}
+
+static void test_claim_over_the_hard_limit_is_refused_and_changes_nothing(void **state)
+{
+    (void)state;
+    /* 60 to 69 of a word are dirty, zero, dirty, ...: two of any four are charged already. */
+    unsigned first = BORDER + 60;
+    for (unsigned s = first; s < first + 10; s++) {
+        if (s % 2 == 0) {
+            wr_slice_release(address_of(s), 1);
+        } else {
+            wr_slice_release_purged(address_of(s), 1);
+        }
+    }
+    struct page_heap before = page_heap_at_rest();
+    size_t committed = wr_commit_bytes();
+    bool zero;
+    wr_commit_set_limits(WR_COMMIT_UNLIMITED, committed + 4 * WR_SLICE_BYTES);
+    assert_int_equal(wr_slice_claim(10, &zero), WR_SLICE_REFUSED);
+    assert_false(wr_slice_claim_at(address_of(first), 10, &zero));
+    assert_int_equal(wr_slice_claim(11, &zero), 0);
+    struct page_heap after = page_heap_at_rest();
+    assert_memory_equal(&before, &after, sizeof before);
+    assert_int_equal(wr_commit_bytes(), committed);
+    assert_int_equal(wr_slice_claim(8, &zero), address_of(first));
+    assert_int_equal(wr_commit_bytes(), committed + 4 * WR_SLICE_BYTES);
+    assert_true(wr_slice_claim_at(address_of(first + 8), 1, &zero)); /* dirty: needs nothing */
+    assert_int_equal(wr_slice_claim(1, &zero), WR_SLICE_REFUSED);
+    wr_commit_set_limits(WR_COMMIT_UNLIMITED, WR_COMMIT_UNLIMITED);
 }
 
 static void test_add_makes_new_slices_available_and_zero(void **state)
@@ -865,6 +913,8 @@ int main(void)
         CASE(test_zero_state_of_a_claim_does_not_outlive_it),
         CASE(test_dirty_count_follows_releases_and_claims),
         CASE(test_total_count_changes_by_add_alone),
+        CASE(test_committed_are_the_claimed_and_the_dirty),
+        CASE(test_claim_over_the_hard_limit_is_refused_and_changes_nothing),
         CASE(test_add_makes_new_slices_available_and_zero),
         CASE(test_model_random_claims_and_releases_agree_with_a_table),
         CASE(test_recover_words_that_nobody_marked_are_found),
