@@ -11,9 +11,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/fast.h"
 #include "bin/bin.h"
-#include "cache/cache.h"
+#include "cache/capacity.h"
 #include "cache/park.h"
+#include "cache/steal.h"
 #include "heap/heap.h"
 #include "os/vm.h"
 #include "page/extent.h"
@@ -464,6 +466,108 @@ static void check_caches(void)
     CHECK(wr_park_adopt() == NULL);
 }
 
+/* ---- stealing ---- */
+
+#define WARM 6u /* blocks in the bin of the victim, which has room for two more */
+
+static wr_cache *victim;
+
+static void warm_victim(void)
+{
+    unsigned class = bin->class;
+    wr_cache_drain(victim);
+    wr_capacity_set(victim, class, WARM + 2);
+    victim->heat[class] = UINT8_MAX; /* keeps its slab */
+    void *warm[WARM];
+    take_slab(0, &kept_by[0]);
+    memcpy(warm, blocks, sizeof warm);
+    wr_bin_return(BLOCKS - WARM, blocks + WARM, "stress");
+    wr_bin_give_up(kept_by[0]);
+    wr_cache_bin *b = &victim->bins[class];
+    for (unsigned i = 0; i < WARM; i++) {
+        wr_cache_entry *top = atomic_load(&b->top);
+        atomic_store(top, warm[i]);
+        atomic_store(&b->top, top + 1);
+    }
+}
+
+static void warm_closed_victim(void)
+{
+    warm_victim();
+    atomic_store(&bin->sparse, 1);
+}
+
+/* malloc and free as the victim's owner makes them: past both ends of the bin. */
+static void use_victim(void)
+{
+    wr_cache *mine = wr_cache_self;
+    wr_cache_self = victim;
+    void *held[2 * WARM];
+    for (unsigned i = 0; i < 2 * WARM; i++) {
+        if (!wr_fast_pop(bin->class, &held[i])) {
+            held[i] = wr_cache_refill(victim, bin->class);
+        }
+        CHECK(held[i] != NULL);
+        memset(held[i], 'a' + (int)i, BLOCK_BYTES);
+    }
+    for (unsigned i = 0; i < 2 * WARM; i++) {
+        const unsigned char *block = held[i];
+        CHECK(block[0] == 'a' + i && memcmp(block, block + 1, BLOCK_BYTES - 1) == 0);
+        if (!wr_fast_push(bin->class, held[i])) {
+            wr_cache_overflow(victim, bin->class, held[i], "stress");
+        }
+    }
+    wr_cache_self = mine;
+}
+
+static void drain_victim(void)
+{
+    wr_cache_drain(victim);
+}
+
+static void park_victim(void)
+{
+    wr_park_push(victim);
+}
+
+static bool victim_only(wr_cache *cache)
+{
+    return cache == victim;
+}
+
+static void steal(void)
+{
+    CHECK(wr_steal(victim_only) != WR_STEAL_NEVER);
+}
+
+/* Pages of slabs that are in use go; slabs that nobody has are claimed for a moment. */
+static void trim(void)
+{
+    wr_bin_census census;
+    wr_bin_trim(bin, WR_TRIM_ALL, &census);
+}
+
+/* Nothing is lost: every block is in the cache or in its slab. */
+static void check_victim(void)
+{
+    atomic_store(&bin->sparse, 0);
+    CHECK(atomic_load(&victim->thief) == 0 && atomic_load(&victim->busy) == 0);
+    const wr_cache_bin *b = &victim->bins[bin->class];
+    CHECK(atomic_load(&b->base) <= atomic_load(&b->top));
+    for (wr_cache_entry *e = atomic_load(&b->base); e < atomic_load(&b->top); e++) {
+        CHECK(atomic_load(e) != NULL);
+    }
+    wr_cache_drain(victim);
+    check_bin();
+}
+
+static void check_parked_victim(void)
+{
+    CHECK(wr_park_adopt() == victim);
+    CHECK(wr_park_adopt() == NULL);
+    check_victim();
+}
+
 /* ---- pairs ---- */
 
 static const struct pair {
@@ -493,6 +597,13 @@ static const struct pair {
     {"a region is made twice", choose_window, obtain_first, obtain_second, check_regions},
     {"caches are adopted", park_two, adopt_first, adopt_second, check_caches},
     {"a cache is adopted, one is parked", park_one, adopt_first, push_other, check_caches},
+    {"a cache is used, a thief takes", warm_victim, use_victim, steal, check_victim},
+    {"a closed cache is used, a thief takes", warm_closed_victim, use_victim, steal, check_victim},
+    {"a cache is drained, a thief takes", warm_victim, drain_victim, steal, check_victim},
+    {"a cache is parked, a thief takes", warm_victim, park_victim, steal, check_parked_victim},
+    {"two thieves take", warm_victim, steal, steal, check_victim},
+    {"a cache is used, its slabs are trimmed", warm_victim, use_victim, trim, check_victim},
+    {"a thief takes, slabs are trimmed", warm_victim, steal, trim, check_victim},
 };
 
 static unsigned run_pair(const struct pair *pair, void (*outer)(void), void (*inner)(void))
@@ -531,6 +642,7 @@ int main(void)
     for (unsigned i = 0; i < 2; i++) {
         CHECK((caches[i] = wr_cache_create(wr_heap_default.bins)) != NULL);
     }
+    CHECK((victim = wr_cache_create(wr_heap_default.bins)) != NULL);
     stock();
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
         const struct pair *pair = &pairs[i];

@@ -14,11 +14,13 @@
 #include <stdio.h>
 
 #include "bin/bin.h"
-#include "cache/cache.h"
+#include "cache/capacity.h"
 #include "cache/park.h"
+#include "cache/steal.h"
 #include "heap/heap.h"
 
 #define BLOCKS 8u  /* of 8 KiB in a slab of one slice */
+#define USED   24u /* blocks that the owner takes at most, more than its bin holds */
 #define LIVE   40u /* blocks that are the program's, in each class */
 
 static const size_t sizes[] = {64, 512, 8192};
@@ -30,6 +32,7 @@ static struct held live[SIZES][LIVE];
 static void *blocks[BLOCKS]; /* of the slab below that are out */
 static unsigned out;
 static wr_span *exhausted; /* a slab that the child looks at too, or NULL */
+static bool is_owners;     /* the operation is the owner's: it has a bin in pieces, and blocks */
 
 static void *pop(void)
 {
@@ -57,12 +60,12 @@ static void push(void *block)
 /* A little life: more blocks than the bin holds come and go. */
 static void use_victim(void)
 {
-    void *held[3 * BLOCKS];
-    for (unsigned i = 0; i < 3 * BLOCKS; i++) {
+    void *held[USED];
+    for (unsigned i = 0; i < USED; i++) {
         held[i] = pop();
         CHECK(held[i] != NULL);
     }
-    for (unsigned i = 0; i < 3 * BLOCKS; i++) {
+    for (unsigned i = 0; i < USED; i++) {
         push(held[i]);
     }
 }
@@ -75,6 +78,22 @@ static void leave_slabs(void)
 static void drain(void)
 {
     wr_cache_drain(victim);
+}
+
+static bool victim_only(wr_cache *cache)
+{
+    return cache == victim;
+}
+
+static void steal(void)
+{
+    CHECK(wr_steal(victim_only) == WR_STEAL_DONE);
+}
+
+static bool any(wr_cache *cache)
+{
+    (void)cache;
+    return true;
 }
 
 /* No slab is in a state that no step leaves behind. */
@@ -99,6 +118,22 @@ static void check_slabs(void)
     }
 }
 
+/* When no cache holds any, a block is live, free in a slab that a refill finds, or lost: at most
+ * those in hand (a batch, a slab, api/fork.c), and of a bin in pieces all (cache/cache.h). */
+static void check_losses(void)
+{
+    for (unsigned s = 0; s < SIZES; s++) {
+        wr_bin_census census;
+        unsigned c = wr_size_class_of(sizes[s]);
+        size_t all = atomic_load(&wr_heap_default.bins[c].slabs) * wr_size_classes[c].blocks;
+        wr_bin_trim(&wr_heap_default.bins[c], WR_TRIM_STALE, &census); /* may retire some */
+        size_t known = census.free_blocks + LIVE + (c == class ? out : 0);
+        size_t most = WR_BATCH_BLOCKS + wr_size_classes[c].blocks;
+        most += is_owners ? wr_cache_capacity_max(c) + USED : 0;
+        CHECK(known <= all && all - known <= most);
+    }
+}
+
 /* In the child weir has recovered and parked the victim. */
 static int go_on_in_child(void *unused)
 {
@@ -108,12 +143,16 @@ static int go_on_in_child(void *unused)
         for (unsigned c = 1; c < WR_CLASS_COUNT; c++) {
             const wr_cache_bin *b = &cache->bins[c];
             CHECK(b->slab == NULL);
-            CHECK(atomic_load(&b->base) <= atomic_load(&b->top) && atomic_load(&b->top) <= b->end);
-            CHECK(b->end - wr_cache_array(cache, c) == cache->capacity[c]);
+            const wr_cache_entry *array = wr_cache_array(cache, c);
+            const wr_cache_entry *room = array + cache->capacity[c];
+            CHECK(atomic_load(&b->base) <= atomic_load(&b->top) && atomic_load(&b->top) <= room);
+            CHECK(atomic_load(&b->end) == room || atomic_load(&b->end) == array);
         }
         wr_cache_drain(cache);
     }
     check_slabs();
+    check_losses();
+    CHECK(wr_steal(any) == WR_STEAL_DONE); /* whoever was at it */
     for (unsigned s = 0; s < SIZES; s++) {
         wr_bin *b = &wr_heap_default.bins[wr_size_class_of(sizes[s])];
         for (unsigned round = 0; round < 8; round++) {
@@ -149,17 +188,7 @@ static void cool(size_t bytes)
 {
     class = wr_size_class_of(bytes);
     wr_cache_drain(victim);
-    bool cold = bytes <= WR_CACHE_COLD_BYTES;
-    if (cold) {
-        wr_cache_entry *array = victim->cold + (class - 1) * WR_CACHE_COLD_BLOCKS;
-        victim->array[class] = (uint16_t)(array - (wr_cache_entry *)victim);
-    }
-    wr_cache_entry *array = wr_cache_array(victim, class);
-    wr_cache_bin *b = &victim->bins[class];
-    atomic_store(&b->base, array);
-    atomic_store(&b->top, array);
-    victim->capacity[class] = cold ? WR_CACHE_COLD_BLOCKS : 0;
-    b->end = array + victim->capacity[class];
+    wr_capacity_set(victim, class, wr_capacity_cold(class));
     victim->heat[class] = 0;
 }
 
@@ -174,6 +203,12 @@ static void cool_medium(void)
     use_victim();
 }
 
+static void cool_small_and_use(void)
+{
+    cool(64);
+    use_victim();
+}
+
 static void cool_large(void)
 {
     cool(8192);
@@ -183,6 +218,21 @@ static void warm_large(void)
 {
     cool(8192);
     use_victim();
+}
+
+static void warm_medium_and_large(void)
+{
+    cool(512);
+    use_victim();
+    void *few[BLOCKS];
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        CHECK((few[i] = pop()) != NULL);
+    }
+    warm_large();
+    class = wr_size_class_of(512);
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        push(few[i]);
+    }
 }
 
 /* The bin is empty, and all blocks of the slab that it keeps are out. */
@@ -214,6 +264,8 @@ static const struct operation {
     {"a hot bin of large blocks is used", warm_large, use_victim},
     {"slabs are left", warm_large, leave_slabs},
     {"a cache is drained", cool_medium, drain},
+    {"a thief takes small blocks", cool_small_and_use, steal},
+    {"a thief takes blocks of two classes", warm_medium_and_large, steal},
 };
 
 static void make_live(void)
@@ -232,6 +284,7 @@ static unsigned run_forks(const struct operation *operation)
 {
     for (unsigned step = 1;; step++) {
         operation->prepare();
+        is_owners = operation->run != steal;
         steps_call_at(step, fork_between);
         operation->run();
         if (!steps_call_end()) {

@@ -97,6 +97,7 @@ struct scenario {
     X(churn, "threads are born and die, and leave blocks to others")                               \
     X(forks, "children of a process that allocates go on from any moment")                         \
     X(exits, "processes exit while their threads allocate")                                        \
+    X(purges, "threads work, sleep and die while others give all memory back")                     \
     X(scarce, "kernel calls fail now and then")                                                    \
     X(options, "every option at its bounds and default")
 

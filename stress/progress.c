@@ -3,7 +3,8 @@
  * For each operation below and each n: one thread stops at the n-th atomic step of the operation,
  * (or of the end of the thread, when its cache is parked), and meanwhile other threads must finish
  * a fixed piece of work, allocations and frees of small blocks and of large objects. Then the
- * thread goes on. n grows until the thread ends before its n-th step. Only growth from the kernel
+ * thread goes on. n grows until the thread ends before its n-th step, by 1 and, in operations of
+ * very many steps that are much alike, in the end by more. Only growth from the kernel
  * may hold others up, so the page heap has free memory from the start. Exits with 0; prints one
  * line and aborts otherwise.
  */
@@ -18,13 +19,18 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/options.h"
 #include "bin/bin.h"
+#include "cache/steal.h"
 #include "heap/heap.h"
+#include "heap/reclaim.h"
 #include "page/extent.h"
 #include "page/purge.h"
 #include "page/slice.h"
 
 #define OTHERS      2
+#define EACH_STEP   2000 /* so many first steps are stopped at one by one */
+#define STRIDE      97   /* prime, so that loops are met at different places */
 #define PATIENCE_S  60
 #define STOCK_BYTES (48 * MIB) /* free memory of the page heap before each stop */
 
@@ -148,6 +154,53 @@ static void small_life(void)
     }
 }
 
+/* A cache that no thread has, with blocks in three classes and the slabs that they come from. */
+static wr_cache *full;
+
+static void fill_cache(void)
+{
+    static const size_t sizes[] = {64, 512, BLOCK_BYTES};
+    void *held[12];
+    for (unsigned s = 0; s < 3; s++) {
+        unsigned class = wr_size_class_of(sizes[s]);
+        wr_cache_bin *b = &full->bins[class];
+        full->heat[class] = UINT8_MAX; /* hot: the next slow call keeps the slab */
+        for (unsigned i = 0; i < 12; i++) {
+            CHECK((held[i] = wr_cache_refill(full, class)) != NULL);
+        }
+        for (unsigned i = 0; i < 12; i++) {
+            wr_cache_entry *top = atomic_load(&b->top);
+            if (top >= b->end) {
+                wr_cache_overflow(full, class, held[i], "stress");
+            } else {
+                atomic_store(top, held[i]);
+                atomic_store(&b->top, top + 1);
+            }
+        }
+    }
+}
+
+static bool any(wr_cache *cache)
+{
+    (void)cache;
+    return true;
+}
+
+static void steal(void)
+{
+    CHECK(wr_steal(any) == WR_STEAL_DONE);
+}
+
+static void reclaim(void)
+{
+    (void)wr_reclaim(WR_RECLAIM_ALL, 0);
+}
+
+static void reclaim_due(void)
+{
+    (void)wr_reclaim_due(true);
+}
+
 static const struct operation {
     const char *name;
     void (*prepare)(void);
@@ -168,6 +221,9 @@ static const struct operation {
     {"mapping free", mapping_alloc, large_free, nothing},
     {"birth and death of a thread", nothing, be_born, nothing},
     {"small blocks", nothing, small_life, nothing},
+    {"steal", fill_cache, steal, nothing},
+    {"reclaim", fill_cache, reclaim, nothing},
+    {"what is due", fill_cache, reclaim_due, nothing},
 };
 
 /* ---- one stop ---- */
@@ -265,13 +321,19 @@ static bool stop_once(void)
 int main(void)
 {
     stress.scenario = "progress";
+    /* Giving back the end of the data segment is like growth: others that need the kernel wait. */
+    char brk[] = "WEIR_BRK=0";
+    char *const settings[] = {brk, NULL};
+    wr_options_parse(settings);
     bin = &wr_heap_default.bins[wr_size_class_of(BLOCK_BYTES)];
+    CHECK((full = wr_cache_create(wr_heap_default.bins)) != NULL);
     for (size_t i = 0; i < sizeof operations / sizeof operations[0]; i++) {
         operation = &operations[i];
-        for (step = 1; stop_once(); step++) {
+        for (step = 1; stop_once(); step += step < EACH_STEP ? 1 : STRIDE) {
         }
         CHECK(step > 2);
-        printf("%s: %u steps, none holds up others\n", operation->name, step - 1);
+        printf("%s: %s%u steps, none holds up others\n", operation->name,
+               step > EACH_STEP ? "about " : "", step - 1);
         fflush(stdout);
     }
     return 0;

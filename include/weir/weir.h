@@ -197,6 +197,52 @@ typedef void weir_limit_callback(size_t committed, void *argument);
  * costs 64 bytes for good the first time that it is set. */
 WEIR_API int weir_limit_callback_set(weir_limit_callback *function, void *argument) WEIR_NOEXCEPT;
 
+/* ---- statistics -------------------------------------------------------------------------- */
+
+/* What weir holds from the kernel, and where memory that the program has freed waits. Sizes are in
+ * bytes. docs/memory.md tells how memory moves between these. */
+typedef struct weir_stats {
+    size_t committed;     /* as weir_committed */
+    size_t mapped;        /* addresses from the kernel, with or without page frames; tables too */
+    size_t mapped_peak;   /* the most that was ever mapped */
+    size_t dirty;         /* free slices with page frames; in committed */
+    size_t lazy;          /* free slices that the kernel may take (MADV_FREE); in committed */
+    size_t kept;          /* freed mappings that wait for reuse; in committed as far as used */
+    size_t absent;        /* pages given back among blocks in use; not in committed */
+    size_t given_back;    /* all that ever went back to the kernel: purged or unmapped */
+    size_t caches;        /* caches of threads that were ever made, each used by many in turn */
+    size_t caches_in_use; /* those that a thread has now */
+    size_t cache_room;    /* bytes of blocks that all caches may hold, beyond a few a class */
+    size_t slow_calls;    /* calls that left the fast path */
+    size_t served;        /* bytes of blocks that bins gave to caches, and of large objects */
+    size_t limit_soft;    /* as weir_limit_get */
+    size_t limit_hard;    /* likewise */
+    int background;       /* 1 if a thread of weir's gives memory back, else 0 */
+    int sweepable;        /* 1 if blocks in caches of other threads can be reached, else 0: the
+                             kernel has no membarrier(2) */
+} weir_stats;
+
+/* Fills `*stats`, of which the caller knows `size` bytes: sizeof *stats. Fields that a later weir
+ * adds come behind these; what weir does not know is set to 0. Returns 0, or -1 with errno EINVAL
+ * when `stats` is NULL or `size` is 0. Nobody waits: each figure was true at some moment of the
+ * call, and exact when no other thread allocates or frees. Time: linear in the caches. */
+WEIR_API int weir_stats_get(weir_stats *stats, size_t size) WEIR_NOEXCEPT;
+
+/* What a size class holds. */
+typedef struct weir_class_stats {
+    size_t block_size;  /* bytes of a block */
+    size_t slabs;       /* runs of slices cut into such blocks */
+    size_t blocks;      /* blocks in those, free or not */
+    size_t free_blocks; /* those that are free in their slab; blocks in caches count as in use */
+    size_t absent;      /* bytes of the slabs that are given back, blocks there being free */
+    int sparse;         /* 1 while frees of the class go past the caches, so that slabs empty */
+} weir_class_stats;
+
+/* The same for size class number `n`, from 0 (the smallest blocks) up. Returns 0, or -1 with errno
+ * EINVAL for a number beyond the last class, when `stats` is NULL, or `size` is 0. Time: linear in
+ * the slabs, large objects, and 4 GiB windows of memory. */
+WEIR_API int weir_class_stats_get(unsigned n, weir_class_stats *stats, size_t size) WEIR_NOEXCEPT;
+
 /* 1 if `ptr` points into memory that weir manages (a slab or a large object in use), else 0.
  * Takes any pointer and reads nothing behind it. */
 WEIR_API int weir_owns(const void *ptr) WEIR_NOEXCEPT;

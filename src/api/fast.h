@@ -36,7 +36,7 @@ WR_INLINE bool wr_fast_push(size_t class, void *block)
 {
     wr_cache_bin *bin = wr_fast_bin(class);
     wr_cache_entry *top = wr_load_relaxed(&bin->top);
-    if (WR_UNLIKELY(top >= bin->end)) {
+    if (WR_UNLIKELY(top >= wr_load_folded(wr_cache_entry *, &bin->end))) {
         return false;
     }
     wr_store_relaxed(top, block);

@@ -8,12 +8,14 @@
 #include "api/init.h"
 
 #include "bin/granule.h"
+#include "cache/capacity.h"
 #include "cache/park.h"
 #include "cache/steal.h"
 #include "heap/heap.h"
 #include "heap/keep.h"
 #include "heap/purger.h"
 #include "heap/reclaim.h"
+#include "os/thread.h"
 #include "page/commit.h"
 #include "page/extent.h"
 #include "page/slice.h"
@@ -30,21 +32,23 @@ static void child(void)
     wr_keep_recover();
     wr_steal_reset_after_fork();
     wr_commit_recover((wr_slice_dirty_count() + wr_slice_lazy_count()) * WR_SLICE_BYTES +
-                      wr_span_committed_bytes() - wr_granule_absent_bytes() +
-                      wr_keep_committed_bytes());
+                      wr_span_committed_bytes() - wr_granule_recover() + wr_keep_committed_bytes());
     for (unsigned i = 0; i < wr_cache_count(); i++) {
         wr_cache *cache = wr_cache_at(i);
         if (cache == NULL) {
             continue;
         }
-        if (cache == wr_cache_self || wr_park_has_racy(cache)) {
+        if (cache == wr_cache_self) {
+            wr_cache_settle(cache);
+            wr_store_relaxed(&cache->owner, wr_thread_number());
+        } else if (wr_park_has_racy(cache)) {
             wr_cache_settle(cache);
         } else {
             wr_cache_recover(cache);
             wr_park_push(cache);
         }
     }
-    wr_cache_recount();
+    wr_capacity_recount();
     wr_reclaim_reset_after_fork();
     wr_purger_reset_after_fork();
 }

@@ -9,6 +9,7 @@
 #include "heap/heap.h"
 #include "heap/limit.h"
 #include "os/host.h"
+#include "os/thread.h"
 
 #include <pthread.h>
 
@@ -48,6 +49,7 @@ static void leave_thread(void *cache)
 {
     wr_cache_self = &wr_cache_direct;
     wr_park_push(cache);
+    wr_purger_poke(false, false); /* parking may have made slices free */
     if (wr_park_living() == 0) {
         wr_purger_stop(false);
     }
@@ -105,7 +107,9 @@ void wr_init_thread(void)
     if (cache == NULL) {
         return; /* no memory for a cache: directly, until there is */
     }
+    wr_store_relaxed(&cache->owner, wr_thread_number());
     wr_cache_self = cache;
+    wr_purger_poke(true, false); /* perhaps the process's second thread */
     /* May allocate; the cache serves that already. In the last round of a dying thread's
      * destructors libc runs none for a key that is set then: such a thread's cache stays with
      * nobody. */

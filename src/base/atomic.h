@@ -15,6 +15,20 @@
 #define wr_load_acquire(p) (WR_STEP(), atomic_load_explicit((p), memory_order_acquire))
 #define wr_load_seq_cst(p) (WR_STEP(), atomic_load_explicit((p), memory_order_seq_cst))
 
+/* A relaxed load of a pointer that is used once, in a form that compilers fold into the instruction
+ * that uses it, as they do with no atomic load; ThreadSanitizer is told the truth. `type` is that
+ * of the pointer. */
+#if defined(__SANITIZE_THREAD__) || defined(WR_STEPS)
+#define wr_load_folded(type, p) wr_load_relaxed(p)
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define wr_load_folded(type, p) wr_load_relaxed(p)
+#endif
+#endif
+#ifndef wr_load_folded
+#define wr_load_folded(type, p) (*(type const *)(const void *)(p))
+#endif
+
 #define wr_store_relaxed(p, v) (WR_STEP(), atomic_store_explicit((p), (v), memory_order_relaxed))
 #define wr_store_release(p, v) (WR_STEP(), atomic_store_explicit((p), (v), memory_order_release))
 #define wr_store_seq_cst(p, v) (WR_STEP(), atomic_store_explicit((p), (v), memory_order_seq_cst))

@@ -43,6 +43,9 @@
 #define WR_CACHE_BIN_BLOCKS_MIN 2
 /* Refills of a bin before its thread keeps the slab it takes from. */
 #define WR_CACHE_HOT_REFILLS 4
+/* One refill more for each so many threads: a slab of its own for each class of each thread is much
+ * memory where there are many. */
+#define WR_CACHE_SHARERS 4
 /* With more caches than this a bin of a new one has to be used more before it holds anything back,
  * by so many slow calls: a thousand threads that use 40 classes in passing and sleep would each pin
  * a page for each class. */
@@ -53,16 +56,20 @@
 /* Caches that can exist; threads beyond use the bins directly. */
 #define WR_CACHES_MAX 65536
 
+/* At the hard limit a refill tries so many slabs whose free blocks are on purged pages, and then
+ * gives in. */
+#define WR_REFUSED_MOST 64
+
 /* Steps by which the page heap grows: an eighth of what it has, between these. */
 #define WR_GROWTH_MIN_BYTES ((size_t)1 << 20)
 #define WR_GROWTH_MAX_BYTES ((size_t)64 << 20)
 
 /* A class is sparse when free blocks are more than so much of its blocks, and more than one part in
  * so many of the heap, and so many bytes; dense again when they are less than so much. */
-#define WR_SPARSE_PERCENT    25
-#define WR_SPARSE_HEAP_SHARE 32
-#define WR_SPARSE_MIN_BYTES  ((size_t)1 << 20)
-#define WR_DENSE_PERCENT     12
+#define WR_SPARSE_PERCENT    10
+#define WR_SPARSE_HEAP_SHARE 256
+#define WR_SPARSE_MIN_BYTES  ((size_t)256 << 10)
+#define WR_DENSE_PERCENT     5
 
 /* Dirty memory below this is left to decay, however small the heap: a fresh page costs 2 us. */
 #define WR_DIRTY_MIN_BYTES ((size_t)64 << 20)

@@ -185,29 +185,49 @@ static wr_span *open_slab(wr_bin *bin)
     return slab;
 }
 
+/* Slabs whose free blocks are all on purged pages that may not come back, for the limit on
+ * committed bytes; held aside while others are tried. */
+typedef struct refused {
+    wr_span *slabs[WR_REFUSED_MOST];
+    unsigned count;
+} refused;
+
+static unsigned give_up_refused(refused *r, unsigned taken)
+{
+    for (unsigned i = 0; i < r->count; i++) {
+        wr_bin_give_up(r->slabs[i]);
+    }
+    return taken;
+}
+
 unsigned wr_bin_refill(wr_bin *bin, wr_span **kept, unsigned most, void **out)
 {
     WR_ASSERT(most >= 1 && most <= WR_BATCH_BLOCKS);
+    refused aside = {.count = 0};
     wr_span *slab = *kept;
     for (;;) {
         unsigned taken = slab == NULL ? 0 : wr_slab_take(slab, most, out);
         if (taken != 0 && taken != WR_SLAB_REFUSED) {
             *kept = slab;
-            return taken;
+            return give_up_refused(&aside, taken);
         }
         if (slab != NULL) {
             *kept = NULL; /* first, for a fork in between: the child must not think it is ours */
-            wr_bin_give_up(slab);
+            if (taken == WR_SLAB_REFUSED) {
+                aside.slabs[aside.count++] = slab;
+            } else {
+                wr_bin_give_up(slab);
+            }
         }
-        if (taken == WR_SLAB_REFUSED) {
-            return 0;
+        if (aside.count == WR_REFUSED_MOST) {
+            return give_up_refused(&aside, 0);
         }
         slab = claim_lowest(bin);
         if (slab == NULL) {
             slab = open_slab(bin);
         }
         if (slab == NULL) {
-            return 0;
+            return give_up_refused(&aside, 0);
         }
     }
 }
@@ -223,20 +243,22 @@ void *wr_bin_take(wr_bin *bin)
     return block;
 }
 
-/* Looks at a slab that the caller has just claimed, and gives it up or retires it. */
-static void trim_slab(wr_bin *bin, wr_span *slab, wr_trim how, wr_bin_census *census)
+/* Looks at a slab that the caller has just claimed, and gives it up or retires it; false if it is
+ * out of use then. */
+static bool trim_slab(wr_bin *bin, wr_span *slab, wr_trim how, wr_bin_census *census)
 {
     if (wr_slab_is_whole(slab) && (how != WR_TRIM_STALE || wr_granule_all_stale(slab))) {
         close_slab(bin, slab);
-        return;
+        return false;
     }
     if (how != WR_TRIM_SLABS) {
         census->purged_bytes += wr_granule_purge(slab, how == WR_TRIM_ALL);
     }
     unsigned shift = wr_granule_shift(slab->bytes);
-    census->absent_bytes += (size_t)wr_count_bits(slab->absent) << shift;
+    census->absent_bytes += (size_t)wr_count_bits(wr_granule_absent(slab)) << shift;
     census->stale_bytes += (size_t)wr_count_bits(slab->stale) << shift;
     wr_bin_give_up(slab);
+    return true;
 }
 
 /* The listed slabs of 64 slices. */
@@ -251,14 +273,15 @@ static void trim_word(wr_bin *bin, wr_region *region, unsigned word, wr_trim how
         /* Observes the descriptor's state word; pairs with wr_span_obtain(). */
         wr_span *seen = wr_load_acquire(&region->span[slice]);
         int64_t count = wr_slab_count_racy(seen);
-        census->free_blocks += count > 0 ? (size_t)count : 0;
+        bool stays = true;
         if (count > 0 && (size_t)count * block_bytes >= wr_host_page_bytes() &&
             wr_bin_unlist_try(bin, region, slice)) {
             /* Relaxed: the claim has ordered it. */
             wr_span *slab = wr_load_relaxed(&region->span[slice]);
             take_over(bin, slab);
-            trim_slab(bin, slab, how, census);
+            stays = trim_slab(bin, slab, how, census);
         }
+        census->free_blocks += stays && count > 0 ? (size_t)count : 0;
     }
 }
 

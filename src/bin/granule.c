@@ -5,6 +5,7 @@
 #include "os/vm.h"
 #include "page/commit.h"
 #include "page/extent.h"
+#include "page/huge.h"
 #include "page/slice.h"
 #include "size/size_class.h"
 
@@ -69,7 +70,8 @@ bool wr_granule_bring_back(wr_span *slab)
     if (!wr_extent_charge((size_t)1 << shift)) {
         return false;
     }
-    slab->absent &= slab->absent - 1;
+    uint32_t absent = wr_granule_absent(slab);
+    wr_granule_set_absent(slab, absent & (absent - 1));
     (void)wr_fetch_sub_relaxed(&absent_bytes, (size_t)1 << shift);
     return true;
 }
@@ -84,15 +86,17 @@ static uint32_t purge_run(wr_span *slab, unsigned shift, unsigned first, unsigne
 size_t wr_granule_purge(wr_span *slab, bool at_once)
 {
     unsigned shift = wr_granule_shift(slab->bytes);
-    uint32_t present = free_granules(slab, shift) & ~slab->absent;
+    uint32_t present = free_granules(slab, shift) & ~wr_granule_absent(slab);
     uint32_t purged = 0;
-    for (uint32_t left = at_once ? present : present & slab->stale; left != 0;) {
+    /* Where huge pages are asked for, the kernel would bring small holes back. */
+    uint32_t wanted = wr_huge_is_asked() ? 0 : at_once ? present : present & slab->stale;
+    for (uint32_t left = wanted; left != 0;) {
         unsigned first = wr_lowest_bit(left);
         unsigned count = wr_lowest_bit(~((uint64_t)left >> first));
         purged |= purge_run(slab, shift, first, count);
         left &= ~(uint32_t)wr_mask(first, count);
     }
-    slab->absent |= purged;
+    wr_granule_set_absent(slab, wr_granule_absent(slab) | purged);
     slab->stale = present & ~purged;
     size_t bytes = bytes_of(shift, purged);
     (void)wr_fetch_add_relaxed(&absent_bytes, bytes);
@@ -103,14 +107,14 @@ size_t wr_granule_purge(wr_span *slab, bool at_once)
 bool wr_granule_all_stale(const wr_span *slab)
 {
     unsigned count = granule_count(slab, wr_granule_shift(slab->bytes));
-    return (slab->absent | slab->stale) == (uint32_t)wr_mask(0, count);
+    return (wr_granule_absent(slab) | slab->stale) == (uint32_t)wr_mask(0, count);
 }
 
 void wr_granule_release(wr_span *slab, size_t slices)
 {
     uintptr_t start = slab->start;
     size_t bytes = slices * WR_SLICE_BYTES;
-    size_t absent = bytes_of(wr_granule_shift(bytes), slab->absent);
+    size_t absent = bytes_of(wr_granule_shift(bytes), wr_granule_absent(slab));
     if (absent == 0) {
         wr_slice_release(start, slices);
         return;
@@ -123,6 +127,34 @@ void wr_granule_release(wr_span *slab, size_t slices)
         wr_commit_recharge(absent);
         wr_slice_release(start, slices);
     }
+}
+
+static size_t recover_word(wr_region *region, unsigned word)
+{
+    size_t bytes = 0;
+    /* Relaxed: the child has one thread. */
+    for (uint64_t heads = wr_load_relaxed(&region->slices[word].head); heads != 0;
+         heads &= heads - 1) {
+        unsigned slice = word * WR_WORD_BITS + wr_lowest_bit(heads);
+        size_t class = wr_load_relaxed(&region->class_of[slice]);
+        if (class != WR_CLASS_NONE) {
+            unsigned shift = wr_granule_shift(wr_size_classes[class].slices * WR_SLICE_BYTES);
+            bytes += bytes_of(shift, wr_granule_absent(wr_load_relaxed(&region->span[slice])));
+        }
+    }
+    return bytes;
+}
+
+size_t wr_granule_recover(void)
+{
+    size_t bytes = 0;
+    for (unsigned r = 0; r < wr_region_count(); r++) {
+        for (unsigned word = 0; word < WR_SUMMARY_WORDS; word++) {
+            bytes += recover_word(wr_region_at(r), word);
+        }
+    }
+    wr_store_relaxed(&absent_bytes, bytes);
+    return bytes;
 }
 
 size_t wr_granule_absent_bytes(void)

@@ -16,6 +16,17 @@
 /* Bytes of a granule of a slab of so many bytes, as a power of two. */
 unsigned wr_granule_shift(size_t slab_bytes);
 
+/* The granules that are absent. Relaxed: the owner's own, or a statistic. */
+WR_INLINE uint32_t wr_granule_absent(const wr_span *slab)
+{
+    return wr_load_relaxed(&slab->absent);
+}
+
+WR_INLINE void wr_granule_set_absent(wr_span *slab, uint32_t mask)
+{
+    wr_store_relaxed(&slab->absent, mask); /* one writer */
+}
+
 /* The granules that a block of the slab lies in. */
 WR_INLINE uint32_t wr_granule_mask(const wr_span *slab, unsigned shift, uint32_t offset)
 {
@@ -45,6 +56,9 @@ bool wr_granule_all_stale(const wr_span *slab);
 /* Gives the slices of a slab back that goes out of use, and is closed: with absent granules the
  * rest is purged too. */
 void wr_granule_release(wr_span *slab, size_t slices);
+
+/* After fork, in the child: counts anew what is absent; how many bytes that is. */
+size_t wr_granule_recover(void);
 
 /* Bytes of slabs in use whose page frames are given back; a statistic. */
 size_t wr_granule_absent_bytes(void);

@@ -28,7 +28,7 @@ wr_span *wr_slab_open(uintptr_t start, unsigned class, struct wr_bin *bin)
     slab->blocks = shape->blocks;
     slab->class = (uint8_t) class;
     slab->is_spare = 0;
-    slab->absent = 0;
+    wr_granule_set_absent(slab, 0);
     slab->stale = 0;
     /* Relaxed: only late CASes of an earlier life touch the words now, and those fail; the blocks'
      * way to other threads publishes them. */
@@ -50,7 +50,8 @@ static uint64_t present_bits(const wr_span *slab, unsigned word, uint64_t bits)
     uint64_t present = bits;
     for (uint64_t left = bits; left != 0; left &= left - 1) {
         uint32_t index = word * WR_WORD_BITS + wr_lowest_bit(left);
-        if ((wr_granule_mask(slab, shift, index * slab->block_bytes) & slab->absent) != 0) {
+        if ((wr_granule_mask(slab, shift, index * slab->block_bytes) & wr_granule_absent(slab)) !=
+            0) {
             present &= ~(left & -left);
         }
     }
@@ -91,13 +92,13 @@ static unsigned take(wr_span *slab, unsigned most, bool present, void **out)
 /* The same from a slab with granules that are absent or stale: absent ones last. */
 static unsigned take_by_granule(wr_span *slab, unsigned most, void **out)
 {
-    unsigned taken = take(slab, most, slab->absent != 0, out);
-    while (taken < most && slab->absent != 0) {
+    unsigned taken = take(slab, most, wr_granule_absent(slab) != 0, out);
+    while (taken < most && wr_granule_absent(slab) != 0) {
         if (!wr_granule_bring_back(slab)) {
             taken = taken == 0 ? WR_SLAB_REFUSED : taken;
             break;
         }
-        taken += take(slab, most - taken, slab->absent != 0, out + taken);
+        taken += take(slab, most - taken, wr_granule_absent(slab) != 0, out + taken);
     }
     unsigned shift = wr_granule_shift(slab->bytes);
     uint32_t used = 0;
@@ -111,8 +112,9 @@ static unsigned take_by_granule(wr_span *slab, unsigned most, void **out)
 unsigned wr_slab_take(wr_span *slab, unsigned most, void **out)
 {
     WR_ASSERT((wr_load_relaxed(&slab->state) & WR_SLAB_OWNED) != 0);
-    return WR_LIKELY((slab->absent | slab->stale) == 0) ? take(slab, most, false, out)
-                                                        : take_by_granule(slab, most, out);
+    return WR_LIKELY((wr_granule_absent(slab) | slab->stale) == 0)
+               ? take(slab, most, false, out)
+               : take_by_granule(slab, most, out);
 }
 
 bool wr_slab_locate(const wr_span *slab, uintptr_t address, wr_slab_place *place)

@@ -7,16 +7,8 @@
  * Two static caches in which every bin is empty and full at once stand in where a thread has none,
  * and bin 0 (class 0: no plain block) is always so: hence the fast path has no other test.
  * end is array + capacity, or array where the bin is closed: then blocks leave it, and frees go
- * straight to their slabs. Invariants of each bin at rest: array <= base <= top <= array +
- * capacity; entries below base are NULL, or being taken by a thief; blocks in a cache are free to
- * the program and taken in their slab, and carry no link words.
- *
- * Who may touch what: the fast path is the owner's alone and touches top and the entries from base
- * on. All else (base, end, capacity, slab, the other fields) is touched by the owner inside a slow
- * call, and by a thief (cache/steal.h), never by both: each says so first and looks second,
- *     owner: busy = 1; look at thief; ... ; busy = 0      thief: thief = 1; barrier; look at busy
- * and the owner goes past its cache while a thief has it, a thief lets go of a cache that is busy.
- * The owner's side has no fence of the processor's: the thief's barrier makes one in every thread.
+ * straight to their slabs. Blocks in a cache are free to the program and taken in their slab, and
+ * carry no link words.
  *
  * | operation          | progress                                                           |
  * | refill, take batch | as bin/bin.h; never waits for a thief                              |
@@ -26,12 +18,21 @@
 
 #include "bin/bin.h"
 
+/* Who may touch what: the fast path is the owner's alone and touches top and the entries from base
+ * on. All else (base, end, capacity, slab, the other fields) is touched by the owner inside a slow
+ * call, and by a thief (cache/steal.h), never by both: each says so first and looks second,
+ *     owner: busy = 1; look at thief; ... ; busy = 0      thief: thief = 1; barrier; look at busy
+ * and the owner goes past its cache while a thief has it, a thief lets go of a cache that is busy.
+ * The owner's side has no fence of the processor's: the thief's barrier makes one in every thread.
+ *
+ * Invariants of each bin at rest: array <= base <= top <= array + capacity; entries below base are
+ * NULL, or being taken by a thief. How much a bin may hold is the matter of cache/capacity.h. */
 typedef _Atomic(void *) wr_cache_entry;
 
 typedef struct wr_cache_bin {
     _Atomic(wr_cache_entry *) top;  /* one past the newest pointer */
     _Atomic(wr_cache_entry *) base; /* the oldest pointer */
-    wr_cache_entry *end;            /* one past the last place, or the first: closed */
+    _Atomic(wr_cache_entry *) end;  /* one past the last place, or the first: closed */
     wr_span *slab;                  /* slab that the thread owns and refills from, or NULL */
 } wr_cache_bin;
 
@@ -45,6 +46,7 @@ typedef struct wr_cache {
     wr_bin *source;                 /* the heap's bins, by class; constant */
     uint32_t id;                    /* number among the caches; constant */
     uint32_t visit;                 /* bin to be looked at for shrinking next */
+    _Atomic int owner;              /* the thread's number while one has it; 0: unknown, or none */
     _Atomic uint32_t busy;          /* 1 while the owner is in a slow call */
     _Atomic uint32_t thief;         /* 1 while a thief has, or wants, what is in it */
     bool swept;                     /* a thief emptied it: the owner lets it cool down */
@@ -94,6 +96,10 @@ unsigned wr_cache_take_batch(wr_cache *cache, unsigned class, unsigned most, voi
 /* Gives up the slabs that the cache keeps; its blocks stay. While a thief is at it, that does. */
 void wr_cache_leave_slabs(wr_cache *cache);
 
+/* The same, and returns all but a few blocks of each bin: for a cache that waits for a new owner.
+ */
+void wr_cache_rest(wr_cache *cache);
+
 /* Returns all blocks and gives up all slabs; likewise. */
 void wr_cache_drain(wr_cache *cache);
 
@@ -104,13 +110,6 @@ void wr_cache_settle(wr_cache *cache);
 /* After fork, in the child: makes the cache of a thread that did not survive fit for a new owner.
  * What it was rearranging is forgotten: at most one bin's blocks. */
 void wr_cache_recover(wr_cache *cache);
-
-/* After fork, in the child, when all caches are settled: counts anew what hot bins may hold. */
-void wr_cache_recount(void);
-
-/* A thief, who has the cache, has emptied it: its capacities no longer count, and its owner lets it
- * cool down. */
-void wr_cache_swept(wr_cache *cache);
 
 /* All caches ever made: number 0 upwards; NULL at numbers being made. */
 unsigned wr_cache_count(void);

@@ -1,6 +1,7 @@
 /* See park.h. */
 #include "cache/park.h"
 
+#include "os/thread.h"
 #include "page/summary.h"
 
 static _Atomic uint64_t parked[WR_SUMMARY_WORDS];
@@ -11,7 +12,8 @@ _Static_assert(WR_CACHES_MAX == WR_SUMMARY_WORDS * WR_WORD_BITS, "a bit per cach
 
 void wr_park_push(wr_cache *cache)
 {
-    wr_cache_leave_slabs(cache);
+    wr_cache_rest(cache);
+    wr_store_relaxed(&cache->owner, 0); /* before the bit, with the contents */
     unsigned word = cache->id / WR_WORD_BITS;
     /* Publishes the cache's contents; pairs with wr_park_adopt(). Before the mark, see
      * page/summary.h; pairs with wr_summary_unmark(). */
@@ -58,6 +60,19 @@ void wr_park_recover(void)
         }
     }
     wr_store_relaxed(&parked_count, count);
+}
+
+void wr_park_orphans(void)
+{
+    for (unsigned i = 0; i < wr_cache_count(); i++) {
+        wr_cache *cache = wr_cache_at(i);
+        /* Relaxed: who has the cache has written its own number, and only its end makes it one that
+         * does not exist: then nobody has the cache, and nobody can get it. */
+        int owner = cache == NULL ? 0 : wr_load_relaxed(&cache->owner);
+        if (owner != 0 && !wr_thread_exists(owner)) {
+            wr_park_push(cache);
+        }
+    }
 }
 
 unsigned wr_park_living(void)

@@ -22,6 +22,10 @@ wr_cache *wr_park_adopt(void);
 /* After fork, in the child: marks words that a dead thread had yet to mark. */
 void wr_park_recover(void);
 
+/* Parks the caches of threads that ended without parking them (such as began to use weir in the
+ * last round of their destructors). For one thread at a time. */
+void wr_park_orphans(void);
+
 /* Caches that threads have; a statistic. */
 unsigned wr_park_living(void);
 

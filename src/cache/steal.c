@@ -1,6 +1,7 @@
 /* See steal.h. */
 #include "cache/steal.h"
 
+#include "cache/capacity.h"
 #include "os/barrier.h"
 
 static _Atomic uint32_t stealing; /* 1 while a thread is at it */
@@ -64,8 +65,8 @@ static void take_from_bin(wr_cache *cache, unsigned class, bool ordered)
 {
     wr_cache_bin *bin = &cache->bins[class];
     wr_cache_entry *raised = wr_load_relaxed(&bin->base); /* our own store */
-    /* Observes the entries and what was done in their blocks; pairs with set_top() in cache/cache.c
-     * and with wr_fast_push() and wr_fast_pop(). */
+    /* Observes the entries and what was done in their blocks; pairs with wr_stack_set_top(),
+     * wr_fast_push() and wr_fast_pop(). */
     wr_cache_entry *top = wr_load_acquire(&bin->top);
     wr_cache_entry *entry = wr_cache_array(cache, class);
     while (entry < raised && wr_load_relaxed(entry) == NULL) {
@@ -83,6 +84,11 @@ static void take_from_bin(wr_cache *cache, unsigned class, bool ordered)
     }
     wr_bin_return(count, blocks, "purge");
     wr_store_relaxed(&bin->base, entry); /* published by let_go() */
+    if (ordered) {
+        /* What the thread frees from here on makes a slow call, which opens the bin again: else
+         * a sleeper's last blocks would go unseen. A push in flight has its place. */
+        wr_store_relaxed(&bin->end, wr_cache_array(cache, class));
+    }
 }
 
 static void take_slab(wr_cache_bin *bin)
@@ -100,7 +106,7 @@ static void take_all(wr_cache *cache, bool ordered)
         take_from_bin(cache, class, ordered);
         take_slab(&cache->bins[class]);
     }
-    wr_cache_swept(cache);
+    wr_capacity_swept(cache);
 }
 
 wr_steal_result wr_steal(wr_steal_choice *choose)
@@ -111,7 +117,7 @@ wr_steal_result wr_steal(wr_steal_choice *choose)
     if (wr_load_relaxed(&stealing) != 0 || !wr_cas_strong_acq_rel(&stealing, &nobody, 1)) {
         return WR_STEAL_BUSY;
     }
-    wr_steal_result result = WR_STEAL_DONE;
+    wr_steal_result result = WR_STEAL_NONE;
     unsigned count = wr_cache_count();
     if (mark(choose, count)) {
         bool ordered = wr_barrier_all();

@@ -4,8 +4,10 @@
 #include "base/config.h"
 #include "base/report.h"
 #include "cache/cache.h"
+#include "diag/stats.h"
 #include "os/host.h"
 #include "os/vm.h"
+#include "page/commit.h"
 
 void wr_summary_prepare(void)
 {
@@ -14,28 +16,23 @@ void wr_summary_prepare(void)
 
 void wr_summary_print(void)
 {
-    size_t slow_calls = 0;
-    size_t served_bytes = 0;
-    unsigned count = wr_cache_count();
-    for (unsigned i = 0; i < count; i++) {
-        wr_cache *cache = wr_cache_at(i);
-        if (cache != NULL) {
-            slow_calls += wr_load_relaxed(&cache->slow_calls);
-            served_bytes += wr_load_relaxed(&cache->served_bytes);
-        }
-    }
+    wr_stats_calls calls = wr_stats_calls_now();
     wr_line line;
     wr_line_begin(&line);
     wr_line_text(&line, "weir: pid ");
     wr_line_decimal(&line, (uint64_t)wr_host_process_id());
     wr_line_text(&line, ": served ");
-    wr_line_bytes(&line, served_bytes);
+    wr_line_bytes(&line, calls.served_bytes);
     wr_line_text(&line, ", peak ");
     wr_line_bytes(&line, wr_vm_mapped_peak_bytes());
     wr_line_text(&line, " mapped, ");
-    wr_line_decimal(&line, slow_calls);
+    wr_line_bytes(&line, wr_commit_bytes());
+    wr_line_text(&line, " committed, ");
+    wr_line_bytes(&line, wr_vm_given_back_bytes());
+    wr_line_text(&line, " given back, ");
+    wr_line_decimal(&line, calls.slow_calls);
     wr_line_text(&line, " slow calls, ");
-    wr_line_decimal(&line, count);
+    wr_line_decimal(&line, wr_cache_count());
     wr_line_text(&line, " caches");
     size_t now_kib;
     size_t peak_kib;

@@ -17,6 +17,17 @@ static void end_slow_call(wr_cache *cache, bool is_free)
     wr_purger_poke(wr_cache_is_tick(cache), !is_free);
 }
 
+/* The same of one that passes no bin of the cache's; a thread may have none. */
+static void count_slow_call(wr_cache *cache, bool is_free)
+{
+    if (wr_cache_is_real(cache)) {
+        wr_cache_count_up(&cache->slow_calls, 1);
+        end_slow_call(cache, is_free);
+    } else {
+        wr_purger_poke(false, false);
+    }
+}
+
 static void *pop(wr_cache_bin *bin)
 {
     wr_cache_entry *top = wr_load_relaxed(&bin->top); /* the owner's own store */
@@ -55,9 +66,8 @@ static void *alloc_small(wr_cache *cache, unsigned class)
 static void *count_large(wr_cache *cache, void *object, size_t size)
 {
     if (object != NULL && wr_cache_is_real(cache)) {
-        wr_cache_count_up(&cache->slow_calls, 1);
         wr_cache_count_up(&cache->served_bytes, wr_large_good_size(size));
-        end_slow_call(cache, false);
+        count_slow_call(cache, false);
     }
     return object;
 }
@@ -145,11 +155,12 @@ static void free_small(wr_cache *cache, unsigned class, void *ptr, const char *f
 {
     if (!wr_cache_is_real(cache)) {
         wr_bin_return(1, &ptr, function);
+        wr_purger_poke(false, false);
         return;
     }
     wr_cache_bin *bin = &cache->bins[class];
     wr_cache_entry *top = wr_load_relaxed(&bin->top); /* the owner's own store */
-    if (top >= bin->end) {
+    if (top >= wr_load_relaxed(&bin->end)) {
         wr_cache_overflow(cache, class, ptr, function);
         end_slow_call(cache, true);
         return;
@@ -173,10 +184,7 @@ void wr_alloc_free(wr_cache *cache, void *ptr, const char *function)
     if (WR_UNLIKELY(!wr_large_free(span))) {
         report(span, ptr, function);
     }
-    if (wr_cache_is_real(cache)) {
-        wr_cache_count_up(&cache->slow_calls, 1);
-        end_slow_call(cache, true);
-    }
+    count_slow_call(cache, true);
 }
 
 /* Moves an object to a block or object of another kind; `old_bytes` of it are in use. */
@@ -206,10 +214,12 @@ void *wr_alloc_resize(wr_cache *cache, void *ptr, size_t size, const char *funct
     size_t old_bytes = span->bytes;
     if (size > WR_SMALL_MAX_BYTES) {
         if (wr_large_resize_in_place(span, size)) {
+            count_slow_call(cache, false);
             return ptr;
         }
         void *moved = wr_span_kind_of(span) == WR_SPAN_MAPPED ? wr_large_move(span, size) : NULL;
         if (moved != NULL) {
+            count_slow_call(cache, false);
             return moved;
         }
     }

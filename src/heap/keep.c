@@ -113,7 +113,11 @@ size_t wr_keep_release_to(size_t keep_bytes)
 {
     size_t released = 0;
     for (unsigned i = 0; i < WR_KEEP_SLOTS && wr_keep_bytes() > keep_bytes; i++) {
-        released += release_slot(wr_fetch_add_relaxed(&oldest, 1) % WR_KEEP_SLOTS);
+        unsigned slot = wr_fetch_add_relaxed(&oldest, 1) % WR_KEEP_SLOTS;
+        /* Relaxed: a look. What is more than the excess goes at a later step. */
+        if (bytes_of(wr_load_relaxed(&slots[slot])) <= wr_keep_bytes() - keep_bytes) {
+            released += release_slot(slot);
+        }
     }
     return released;
 }

@@ -30,7 +30,7 @@ void wr_keep_put(uintptr_t start, size_t bytes);
 /* Takes the kept mapping that fits best: at least `bytes`, at most a quarter more. */
 wr_kept wr_keep_take(size_t bytes);
 
-/* Returns kept mappings to the kernel, oldest first, until at most keep_bytes are left; how many
+/* Returns kept mappings to the kernel, oldest first, as long as keep_bytes are left; how many
  * bytes that were. */
 size_t wr_keep_release_to(size_t keep_bytes);
 

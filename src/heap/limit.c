@@ -111,6 +111,13 @@ void wr_limit_give_back(void)
     (void)wr_reclaim(WR_RECLAIM_ALL, 0);
 }
 
+void wr_limit_dismiss(void)
+{
+    if (wr_commit_alarm_is_out() && wr_commit_alarm_take()) {
+        wr_commit_alarm_finish();
+    }
+}
+
 void wr_limit_answer_slow(void)
 {
     if (!wr_commit_alarm_take()) {

@@ -30,6 +30,10 @@ void wr_limit_give_back(void);
 /* For the thread whose charge crossed the soft limit; keeps errno. */
 WR_COLD void wr_limit_answer_slow(void);
 
+/* For weir's own thread, whose purges may charge for a moment: the alarm is over without an answer,
+ * since the program's callback is not to run there. */
+void wr_limit_dismiss(void);
+
 /* At the end of every call that may have charged, also of one that only purges (what it claims may
  * have been purged by another thread since): an alarm that its thread leaves unanswered is the last
  * one. */

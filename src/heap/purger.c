@@ -13,23 +13,38 @@
 #include "os/vm.h"
 
 _Atomic uint32_t wr_purger_word;
-static long process_id;           /* of the process that has the purger; written before AWAKE */
+static long process_id;           /* of the process that has the purger; before STARTING is left */
+static pthread_t purger;          /* written before AWAKE */
 static _Atomic uint64_t next_try; /* milliseconds; after a start that failed. Relaxed: a hint */
 
 static uint32_t load_state(void)
 {
-    /* Relaxed: the word itself is all there is to know. */
-    return wr_load_relaxed(&wr_purger_word);
+    /* Observes process_id and purger, where the state says that they are there; pairs with
+     * change(). */
+    return wr_load_acquire(&wr_purger_word);
 }
 
-static bool change(wr_purger_state from, wr_purger_state to)
+static bool change(uint32_t from, wr_purger_state to)
 {
-    uint32_t seen = from;
-    /* Linearisation point of each transition. Publishes process_id; pairs with wr_purger_stop(). */
-    return wr_cas_strong_acq_rel(&wr_purger_word, &seen, (uint32_t)to);
+    /* Linearisation point of each transition. Publishes process_id and purger; pairs with
+     * load_state(). */
+    return wr_cas_strong_acq_rel(&wr_purger_word, &from, (uint32_t)to);
 }
 
 /* ---- the thread ---- */
+
+static bool goes_on(uint32_t state)
+{
+    return state == WR_PURGER_STARTING || state == WR_PURGER_AWAKE || state == WR_PURGER_PARKED;
+}
+
+/* One round; false when nothing is left that time alone would make due. */
+static bool work(void)
+{
+    bool left = wr_reclaim_due(true);
+    wr_limit_dismiss(); /* a purge may claim, and so charge, for a moment */
+    return left;
+}
 
 /* Sleeps until somebody wakes it, or until a look back shows that it must not. */
 static void park(void)
@@ -39,9 +54,7 @@ static void park(void)
     }
     /* Where there is no such barrier a slow call may go unseen, until the next. */
     (void)wr_barrier_all();
-    bool left = wr_reclaim_due(true);
-    wr_limit_answer();
-    if (left) {
+    if (work()) {
         (void)change(WR_PURGER_PARKED, WR_PURGER_AWAKE);
     }
     while (load_state() == WR_PURGER_PARKED) {
@@ -49,21 +62,26 @@ static void park(void)
     }
 }
 
+/* Threads that ended without parking their caches are no more; true if that were all that there
+ * were: the process ends with the purger then. */
+static bool is_alone(void)
+{
+    wr_park_orphans();
+    return wr_park_living() == 0;
+}
+
 static void *purge(void *unused)
 {
     wr_cache_self = &wr_cache_direct;
-    (void)change(WR_PURGER_STARTING, WR_PURGER_AWAKE);
-    while (load_state() != WR_PURGER_STOPPING) {
-        bool left = wr_reclaim_due(true);
-        wr_limit_answer(); /* a purge may claim, and so charge, for a moment */
-        if (left) {
-            wr_futex_wait(&wr_purger_word, WR_PURGER_AWAKE, wr_reclaim_period());
-        } else {
+    for (uint32_t state; goes_on(state = load_state());) {
+        if (work() || state != WR_PURGER_AWAKE) {
+            wr_futex_wait(&wr_purger_word, state, wr_reclaim_period());
+        } else if (!is_alone()) {
             park();
+        } else if (change(WR_PURGER_AWAKE, WR_PURGER_NONE)) {
+            (void)pthread_detach(purger);
         }
     }
-    (void)change(WR_PURGER_STOPPING, WR_PURGER_NONE);
-    wr_futex_wake(&wr_purger_word);
     return unused;
 }
 
@@ -77,32 +95,42 @@ static bool is_wanted(void)
            wr_vm_mapped_bytes() >= WR_PURGER_MIN_BYTES;
 }
 
-static void start(void)
+static void start(uint32_t state)
 {
     enum { AGAIN_MS = 1000 };
     uint64_t now = wr_host_milliseconds();
-    if (now < wr_load_relaxed(&next_try) || !change(WR_PURGER_NONE, WR_PURGER_STARTING)) {
+    if (now < wr_load_relaxed(&next_try) || !change(state, WR_PURGER_STARTING)) {
         return;
     }
     process_id = wr_host_process_id();
     wr_store_relaxed(&next_try, now + AGAIN_MS);
-    if (!wr_thread_start(purge, "weir purger")) {
-        (void)change(WR_PURGER_STARTING, WR_PURGER_NONE);
+    bool started = wr_thread_start(purge, "weir purger", &purger);
+    /* Where the process has begun to end meanwhile, the thread finds that out and ends. */
+    if (!change(WR_PURGER_STARTING, started ? WR_PURGER_AWAKE : WR_PURGER_NONE) && started) {
+        (void)pthread_detach(purger);
     }
 }
 
 void wr_purger_look(bool is_tick, bool may_start)
 {
-    if (load_state() == WR_PURGER_PARKED) {
+    uint32_t state = load_state();
+    if (state == WR_PURGER_PARKED) {
         if (change(WR_PURGER_PARKED, WR_PURGER_AWAKE)) {
             wr_futex_wake(&wr_purger_word);
         }
         return;
     }
-    if (is_tick) {
-        if (may_start && is_wanted()) {
-            start();
+    if (state != WR_PURGER_NONE && state != WR_PURGER_WANTED) {
+        return;
+    }
+    if (is_wanted()) {
+        if (may_start) {
+            start(state);
+        } else {
+            (void)change(WR_PURGER_NONE, WR_PURGER_WANTED);
         }
+    }
+    if (is_tick) {
         wr_reclaim_tick();
     }
 }
@@ -113,17 +141,37 @@ bool wr_purger_is_there(void)
     return state == WR_PURGER_AWAKE || state == WR_PURGER_PARKED;
 }
 
-void wr_purger_stop(bool wait)
+/* True for the one that turns a purger that is there to its end. */
+static bool begin_stop(bool for_good)
 {
-    bool stopping =
-        change(WR_PURGER_AWAKE, WR_PURGER_STOPPING) || change(WR_PURGER_PARKED, WR_PURGER_STOPPING);
-    /* A child made without fork handlers has the word, but not the thread. */
-    if (!stopping || process_id != wr_host_process_id()) {
-        return;
+    for (;;) {
+        uint32_t state = load_state();
+        if (state == WR_PURGER_STOPPING || state == WR_PURGER_OFF) {
+            return false;
+        }
+        if (state != WR_PURGER_AWAKE && state != WR_PURGER_PARKED) {
+            if (!for_good || change(state, WR_PURGER_OFF)) {
+                return false;
+            }
+            continue;
+        }
+        /* A child made without fork handlers has the word, but not the thread; and the purger
+         * itself runs the program's end when it was the last thread. */
+        if (process_id != wr_host_process_id() || pthread_equal(purger, pthread_self())) {
+            return false;
+        }
+        if (change(state, WR_PURGER_STOPPING)) {
+            return true;
+        }
     }
-    wr_futex_wake(&wr_purger_word);
-    while (wait && load_state() == WR_PURGER_STOPPING) {
-        wr_futex_wait(&wr_purger_word, WR_PURGER_STOPPING, WR_FUTEX_FOR_EVER);
+}
+
+void wr_purger_stop(bool for_good)
+{
+    if (begin_stop(for_good)) {
+        wr_futex_wake(&wr_purger_word);
+        wr_thread_join(purger);
+        (void)change(WR_PURGER_STOPPING, for_good ? WR_PURGER_OFF : WR_PURGER_NONE);
     }
 }
 

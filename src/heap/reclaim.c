@@ -7,6 +7,7 @@
 #include "cache/steal.h"
 #include "heap/heap.h"
 #include "heap/keep.h"
+#include "os/barrier.h"
 #include "os/host.h"
 #include "os/vm.h"
 #include "page/decay.h"
@@ -14,15 +15,19 @@
 #include "page/purge.h"
 #include "page/slice.h"
 
-static _Atomic uint32_t reclaiming;  /* 1 while a thread does what is due */
-static _Atomic uint64_t next_tick;   /* milliseconds; relaxed: who moves it on does the tick */
-static _Atomic bool caches_in_reach; /* as the last steal found it; relaxed: a fact */
+static _Atomic uint32_t reclaiming; /* 1 while a thread does what is due */
+static _Atomic uint64_t next_tick;  /* milliseconds; relaxed: who moves it on does the tick */
+
+/* Whether threads' caches can be swept, as the last steal or probe found it; relaxed: a fact. */
+enum { REACH_UNKNOWN, REACH_NONE, REACH_ALL };
+static _Atomic int reach;
 
 /* The state of decay; of the thread that has `reclaiming`. */
 static wr_decay slices_decay;
 static wr_decay kept_decay;
 static uint64_t next_look;     /* at the slabs, in milliseconds */
 static uint64_t last_activity; /* when a cache was last seen to have had a slow call */
+static uint64_t last_look;     /* when that was */
 static bool slabs_left;        /* the last look found pages that may be due at the next */
 
 static size_t decay_ms(void)
@@ -59,7 +64,7 @@ static void end(void)
 static void decay_slices(uint64_t step)
 {
     size_t keep = wr_decay_allow(&slices_decay, step, wr_slice_dirty_count());
-    if (wr_slice_dirty_count() > keep) {
+    if (wr_slice_dirty_count() > keep && !wr_purge_is_refused()) {
         (void)wr_purge_decayed(keep);
     }
     wr_decay_settle(&slices_decay, wr_slice_dirty_count());
@@ -74,15 +79,17 @@ static void decay_kept(uint64_t step)
 
 /* ---- slabs ---- */
 
-/* A class is sparse when much of its memory is free blocks, and that is much beside the heap; it
- * is dense again when little is. In between it stays what it was. */
+/* A class is sparse when much of its memory is free blocks on present pages, and that is much
+ * beside the heap; it is dense again when little is. In between it stays what it was. */
 static void judge(wr_bin *bin, const wr_bin_census *census, size_t heap_bytes)
 {
-    size_t waste = census->free_blocks * wr_size_classes[bin->class].block_bytes;
-    if (census->free_blocks * 100 > census->blocks * WR_SPARSE_PERCENT &&
-        waste > heap_bytes / WR_SPARSE_HEAP_SHARE && waste > WR_SPARSE_MIN_BYTES) {
+    size_t bytes = census->blocks * wr_size_classes[bin->class].block_bytes;
+    size_t free_bytes = census->free_blocks * wr_size_classes[bin->class].block_bytes;
+    size_t waste = free_bytes > census->absent_bytes ? free_bytes - census->absent_bytes : 0;
+    if (waste * 100 > bytes * WR_SPARSE_PERCENT && waste > heap_bytes / WR_SPARSE_HEAP_SHARE &&
+        waste > WR_SPARSE_MIN_BYTES) {
         wr_store_relaxed(&bin->sparse, 1);
-    } else if (census->free_blocks * 100 < census->blocks * WR_DENSE_PERCENT) {
+    } else if (waste * 100 < bytes * WR_DENSE_PERCENT) {
         wr_store_relaxed(&bin->sparse, 0);
     }
 }
@@ -109,7 +116,8 @@ static void look_if_due(uint64_t now)
     if (now >= next_look) {
         look_at_slabs();
         uint64_t took = wr_host_milliseconds() - now;
-        next_look = now + wr_max(decay_ms(), took * REST);
+        next_look = now + wr_max(decay_ms() / 2, took * REST);
+        last_look = now;
     }
 }
 
@@ -131,7 +139,6 @@ static bool is_idle(wr_cache *cache)
     if (cache->idle || sweep_time - cache->seen_ms < WR_IDLE_MS) {
         return false;
     }
-    cache->idle = true;
     return true;
 }
 
@@ -141,17 +148,22 @@ static bool is_any(wr_cache *cache)
     return true;
 }
 
-static void steal(wr_steal_choice *choose)
+/* False if another thread is at it. */
+static bool steal(wr_steal_choice *choose)
 {
     wr_steal_result result = wr_steal(choose);
-    if (result != WR_STEAL_BUSY) {
-        wr_store_relaxed(&caches_in_reach, result == WR_STEAL_DONE);
+    if (result == WR_STEAL_DONE || result == WR_STEAL_NEVER) {
+        wr_store_relaxed(&reach, result == WR_STEAL_DONE ? REACH_ALL : REACH_NONE);
     }
+    return result != WR_STEAL_BUSY;
 }
 
 bool wr_reclaim_reaches_caches(void)
 {
-    return wr_load_relaxed(&caches_in_reach);
+    if (wr_load_relaxed(&reach) == REACH_UNKNOWN) {
+        wr_store_relaxed(&reach, wr_barrier_all() ? REACH_ALL : REACH_NONE);
+    }
+    return wr_load_relaxed(&reach) == REACH_ALL;
 }
 
 /* ---- what is due ---- */
@@ -159,8 +171,9 @@ bool wr_reclaim_reaches_caches(void)
 /* Something may become due without any call of the program's. */
 static bool is_anything_left(uint64_t now)
 {
-    uint64_t settled = last_activity + WR_IDLE_MS + 2 * decay_ms();
-    return wr_slice_dirty_count() != 0 || wr_keep_bytes() != 0 || slabs_left || now < settled;
+    uint64_t swept = last_activity + WR_IDLE_MS + decay_ms();
+    return wr_purge_has_work() || wr_keep_bytes() != 0 || slabs_left || now < swept ||
+           last_look < swept;
 }
 
 bool wr_reclaim_due(bool sweep_idle)
@@ -172,14 +185,12 @@ bool wr_reclaim_due(bool sweep_idle)
         return true;
     }
     uint64_t now = wr_host_milliseconds();
-    if (sweep_idle) {
-        sweep_time = now;
-        steal(is_idle);
-    }
+    sweep_time = now;
+    bool swept = !sweep_idle || steal(is_idle);
     look_if_due(now);
     decay_slices(now / step_ms());
     decay_kept(now / step_ms());
-    bool left = is_anything_left(now);
+    bool left = is_anything_left(now) || !swept;
     end();
     return left;
 }
@@ -204,7 +215,7 @@ size_t wr_reclaim(wr_reclaim_level level, size_t keep_bytes)
         if (wr_cache_is_real(wr_cache_self)) {
             wr_cache_drain(wr_cache_self);
         }
-        steal(is_any);
+        (void)steal(is_any);
     }
     for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
         wr_bin_census census;

@@ -32,7 +32,8 @@ bool wr_reclaim_due(bool sweep_idle);
 /* From slow calls of threads, now and then: what is due, if a step of time has passed. */
 void wr_reclaim_tick(void);
 
-/* False where the kernel does not let threads' caches be swept (os/barrier.h). */
+/* False where the kernel does not let threads' caches be swept (os/barrier.h); the first to ask
+ * finds out, if no sweep has. */
 bool wr_reclaim_reaches_caches(void);
 
 /* Milliseconds from one tick of the purger to the next. */

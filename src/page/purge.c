@@ -2,6 +2,7 @@
 #include "page/purge.h"
 
 #include "base/options.h"
+#include "os/host.h"
 #include "os/vm.h"
 #include "page/commit.h"
 #include "page/huge.h"
@@ -36,7 +37,7 @@ static size_t purge_run(wr_region *region, unsigned slice, unsigned count, manne
 
 /* Purges the available runs of one word; with whole set, in huge pages that are free as a whole, so
  * that no huge page in use is broken. */
-static size_t purge_word(wr_region *region, unsigned word, manner how, bool whole)
+static size_t purge_word(wr_region *region, unsigned word, manner how, bool whole, size_t limit)
 {
     wr_slice_word *slices = &region->slices[word];
     /* Relaxed: a look; the claim decides. */
@@ -45,11 +46,12 @@ static size_t purge_word(wr_region *region, unsigned word, manner how, bool whol
                                                  : wr_load_relaxed(&slices->dirty));
     bits &= whole ? wr_huge_whole(available) : ~(uint64_t)0;
     size_t purged = 0;
-    while (bits != 0) {
+    while (bits != 0 && purged < limit) {
         unsigned first = wr_lowest_bit(bits);
         uint64_t rest = ~(bits >> first);
         unsigned count = rest == 0 ? WR_WORD_BITS - first : wr_lowest_bit(rest);
-        purged += purge_run(region, word * WR_WORD_BITS + first, count, how);
+        unsigned most = (unsigned)wr_min(count, limit - purged);
+        purged += purge_run(region, word * WR_WORD_BITS + first + count - most, most, how);
         bits &= ~wr_mask(first, count);
     }
     return purged;
@@ -61,6 +63,13 @@ static bool is_done(size_t keep_slices, manner how)
     return wr_slice_dirty_count() <= keep_slices && !lazy_left;
 }
 
+/* Slices to be purged at most; all where lazy ones, which are not counted in it, are to go too. */
+static size_t excess(size_t keep_slices)
+{
+    size_t dirty = wr_slice_dirty_count();
+    return keep_slices == 0 || dirty <= keep_slices ? WR_REGION_SLICES : dirty - keep_slices;
+}
+
 static size_t purge_pass(size_t keep_slices, manner how, bool whole)
 {
     size_t purged = 0;
@@ -70,21 +79,45 @@ static size_t purge_pass(size_t keep_slices, manner how, bool whole)
             if (is_done(keep_slices, how)) {
                 return purged;
             }
-            purged += purge_word(region, word, how, whole);
+            purged += purge_word(region, word, how, whole, excess(keep_slices));
         }
     }
     return purged;
 }
 
+/* Purges in a row that the kernel refused (memory is locked), and until when none is tried again.
+ * Relaxed: hints. */
+static _Atomic unsigned refusals;
+static _Atomic uint64_t rest_until;
+
 static size_t purge(size_t keep_slices, manner how)
 {
+    enum { REST_MS = 1000 };
     size_t purged = wr_huge_is_asked() ? purge_pass(keep_slices, how, true) : 0;
-    return purged + purge_pass(keep_slices, how, false);
+    purged += purge_pass(keep_slices, how, false);
+    if (purged != 0) {
+        wr_store_relaxed(&refusals, 0);
+    } else if (wr_slice_dirty_count() > keep_slices) {
+        (void)wr_fetch_add_relaxed(&refusals, 1);
+        wr_store_relaxed(&rest_until, wr_host_milliseconds() + REST_MS);
+    }
+    return purged;
+}
+
+bool wr_purge_is_refused(void)
+{
+    return wr_load_relaxed(&refusals) != 0 && wr_host_milliseconds() < wr_load_relaxed(&rest_until);
+}
+
+bool wr_purge_has_work(void)
+{
+    enum { REFUSALS_MOST = 4 }; /* then only a call of the program's is worth another */
+    return wr_slice_dirty_count() != 0 && wr_load_relaxed(&refusals) < REFUSALS_MOST;
 }
 
 size_t wr_purge_slices(size_t keep_slices)
 {
-    return purge(keep_slices, FOR_GOOD);
+    return purge(keep_slices, keep_slices == 0 ? FOR_GOOD : DECAYED);
 }
 
 size_t wr_purge_decayed(size_t keep_slices)
@@ -105,7 +138,7 @@ static size_t dirty_cap(void)
 void wr_purge_over_cap(void)
 {
     size_t cap = dirty_cap() / WR_SLICE_BYTES;
-    if (WR_UNLIKELY(wr_slice_dirty_count() > cap)) {
+    if (WR_UNLIKELY(wr_slice_dirty_count() > cap) && !wr_purge_is_refused()) {
         (void)wr_purge_decayed(cap / 2);
     }
 }

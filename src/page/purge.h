@@ -8,12 +8,19 @@
 
 #include "base/compiler.h"
 
-/* Purges available slices that are dirty or lazy, highest regions and words first, until at most
- * keep_slices dirty ones are left. Returns how many slices were purged. */
+/* Purges available slices that are dirty, highest regions and words first, until at most
+ * keep_slices of them are left; with 0 lazy ones too. Returns how many slices were purged. */
 size_t wr_purge_slices(size_t keep_slices);
 
 /* What decay calls: the same for dirty slices alone, lazily where the option `lazy` says so. */
 size_t wr_purge_decayed(size_t keep_slices);
+
+/* True for a while after the kernel has taken nothing back: memory is locked, and another purge
+ * would only cost time. */
+bool wr_purge_is_refused(void);
+
+/* True if there are dirty slices, and purging them has not failed over and over. */
+bool wr_purge_has_work(void);
 
 /* What a release of slices calls: purges down to half the cap of the option dirty_max once the
  * dirty slices exceed it, so that one call pays for many. */

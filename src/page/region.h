@@ -32,10 +32,11 @@ typedef struct wr_region {
     /* Per 64 slices and class: the slabs that are listed. One line of 42 words serves 4 MiB of
      * heap, so a small program touches one page of it. */
     _Atomic uint64_t listed[WR_SUMMARY_WORDS][WR_CLASS_COUNT];
-    wr_summary listed_words[WR_CLASS_COUNT]; /* words of `listed` that are non-zero, by class */
-    wr_summary available_words;              /* words of `slices[].available` that are non-zero */
+    /* From here on in one page, as far as a small program needs it. */
     uintptr_t base;                          /* first address; constant */
     _Atomic unsigned place;                  /* its number + 1; set by any who obtains it */
+    wr_summary available_words;              /* words of `slices[].available` that are non-zero */
+    wr_summary listed_words[WR_CLASS_COUNT]; /* words of `listed` that are non-zero, by class */
 } wr_region;
 
 _Static_assert(WR_REGION_SLICES == WR_SUMMARY_WORDS * WR_WORD_BITS, "a summary covers a region");

@@ -1,26 +1,26 @@
 /* Slices: claiming and releasing runs of them, lowest address first.
  *
- * States of a slice: absent (not weir's), available (bit set: in the page heap), claimed (bit
- * clear: one thread's). Transitions: wr_slice_add absent -> available; wr_slice_claim* available ->
- * claimed; wr_slice_release* claimed -> available; wr_slice_drop claimed -> absent. dirty and zero
- * bits tell of an available slice: dirty, zero, or neither: lazy, purged at the kernel's leisure.
- * They belong to whoever has the
- * slice claimed; claiming takes them over with the slice: after a claim both are clear.
- *
  * | operation | with any other   | progress                                                    |
  * | claim     | may run together | lock-free: fails or starts over only when another claimed,  |
  * |           |                  | if only for a moment                                        |
  * | release   | may run together | wait-free                                                   |
  * A run is claimed word by word in ascending order and given back if a later word has lost a bit.
- * A bit that is set means available, whoever set it last: no ABA. Regions are never unmapped.
- * Claimed, dirty and lazy slices are charged (page/commit). Invariants, at rest, in each word:
- * dirty and zero within available; dirty & zero == 0; and that of summary.h for the words of
- * `available`.
- */
+ * A bit that is set means available, whoever set it last: no ABA. Regions are never unmapped. */
 #ifndef WR_PAGE_SLICE_H
 #define WR_PAGE_SLICE_H
 
 #include "page/region.h"
+
+/* States of a slice: absent (not weir's), available (bit set: in the page heap), claimed (bit
+ * clear: one thread's). Transitions: wr_slice_add absent -> available; wr_slice_claim* available ->
+ * claimed; wr_slice_release* claimed -> available; wr_slice_drop claimed -> absent. dirty and zero
+ * bits tell of an available slice: dirty, zero, or neither: lazy, purged at the kernel's leisure.
+ * They belong to whoever has the slice claimed; claiming takes them over with the slice: after a
+ * claim both are clear.
+ *
+ * Claimed, dirty and lazy slices are charged (page/commit). Invariants, at rest, in each word:
+ * dirty and zero within available; dirty & zero == 0; and that of summary.h for the words of
+ * `available`. */
 
 /* Claims the lowest run of `count` slices that one region has. Returns its address, or 0 when there
  * is none, or WR_SLICE_REFUSED when the limit on committed bytes (page/commit) forbids it; *zero

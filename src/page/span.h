@@ -46,8 +46,8 @@ typedef struct wr_span {
     uint16_t blocks;
     /* Bitmap words behind this struct; constant. */
     uint16_t word_room;
-    /* Slab: parts of it that are purged, see bin/granule.h; its owner. */
-    uint32_t absent;
+    /* Slab: parts of it that are purged, see bin/granule.h; its owner. Atomic for statistics. */
+    _Atomic uint32_t absent;
     /* First byte; constant, since the descriptor stays with its slice. */
     uintptr_t start;
     /* Bytes in use for the caller (a slab: all); who holds the object. */

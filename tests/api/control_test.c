@@ -127,6 +127,35 @@ static void test_malloc_trim_after_freeing_much_returns_one(void **state)
     assert_int_equal(t_malloc_trim(0), 1);
 }
 
+/* As many bytes of free slices may stay as the pad says. */
+static void test_malloc_trim_with_a_pad_keeps_so_much(void **state)
+{
+    (void)state;
+    static const size_t pads[] = {0, 8 * MIB, SIZE_MAX};
+    static void *blocks[300];
+    for (size_t p = 0; p < COUNT_OF(pads); p++) {
+        (void)t_malloc_trim(0);
+        size_t before = weir_committed();
+        for (size_t i = 0; i < COUNT_OF(blocks); i++) {
+            blocks[i] = t_malloc(64 * KIB); /* below every mmap threshold: slices */
+            assert_non_null(blocks[i]);
+            memset(blocks[i], 1, 64 * KIB);
+        }
+        for (size_t i = 0; i < COUNT_OF(blocks); i++) {
+            t_free(blocks[i]);
+        }
+        int trimmed = t_malloc_trim(pads[p]);
+        size_t left = weir_committed() - before;
+        if (pads[p] == SIZE_MAX) {
+            assert_true(left >= COUNT_OF(blocks) * 64 * KIB / 2); /* free slabs go all the same */
+        } else {
+            assert_int_equal(trimmed, 1);
+            assert_true(left <= pads[p] + MIB);
+        }
+    }
+    (void)t_malloc_trim(0);
+}
+
 static void test_malloc_trim_freed_memory_is_usable_again(void **state)
 {
     (void)state;
@@ -149,6 +178,7 @@ int main(void)
         cmocka_unit_test(test_mallopt_unknown_parameter_is_refused),
         cmocka_unit_test(test_malloc_trim_live_blocks_survive),
         cmocka_unit_test(test_malloc_trim_after_freeing_much_returns_one),
+        cmocka_unit_test(test_malloc_trim_with_a_pad_keeps_so_much),
         cmocka_unit_test(test_malloc_trim_freed_memory_is_usable_again),
     };
     return cmocka_run_group_tests_name("control", tests, NULL, NULL);

@@ -1,7 +1,10 @@
-/* weir_alloc_at_least, weir_good_size, weir_resize_in_place, weir_owns. */
+/* weir_alloc_at_least, weir_good_size, weir_resize_in_place, weir_owns, weir_purge. */
 #include "support.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "exercise.h"
@@ -236,6 +239,162 @@ static void test_owns_freed_large_object_is_zero(void **state)
     assert_int_equal(weir_owns(block + 4 * MIB), 0);
 }
 
+/* ---- purge ---- */
+
+#define FREED_BYTES (40 * MIB)
+
+/* Frees so much in large objects of all kinds. */
+static void free_much(void)
+{
+    static void *objects[FREED_BYTES / (200 * KIB)];
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        objects[i] = t_malloc(i % 2 == 0 ? 100 * KIB : 300 * KIB);
+        CHECK(objects[i] != NULL);
+        memset(objects[i], 1, 100 * KIB);
+    }
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        t_free(objects[i]);
+    }
+}
+
+static void test_purge_of_another_level_fails_with_einval(void **state)
+{
+    (void)state;
+    static const int levels[] = {-1, WEIR_PURGE_ALL + 1, INT_MIN, INT_MAX};
+    for (size_t i = 0; i < COUNT_OF(levels); i++) {
+        errno = ERRNO_UNUSED;
+        assert_int_equal(weir_purge(levels[i]), 0);
+        assert_int_equal(errno, EINVAL);
+    }
+}
+
+static void test_purge_keeps_errno(void **state)
+{
+    (void)state;
+    for (int level = WEIR_PURGE_DUE; level <= WEIR_PURGE_ALL; level++) {
+        free_much();
+        errno = ERRNO_UNUSED;
+        (void)weir_purge(level);
+        assert_int_equal(errno, ERRNO_UNUSED);
+    }
+}
+
+static void test_purge_of_free_memory_returns_the_bytes_given_back(void **state)
+{
+    (void)state;
+    for (int level = WEIR_PURGE_FREE; level <= WEIR_PURGE_ALL; level++) {
+        free_much();
+        size_t committed = weir_committed();
+        size_t given = weir_purge(level);
+        assert_true(given >= FREED_BYTES / 4);
+        assert_true(weir_committed() < committed);
+        assert_true(committed - weir_committed() >= FREED_BYTES / 4);
+    }
+}
+
+static void test_purge_twice_has_nothing_left(void **state)
+{
+    (void)state;
+    free_much();
+    (void)weir_purge(WEIR_PURGE_ALL);
+    (void)weir_purge(WEIR_PURGE_ALL); /* one may leave the other the tables that it used */
+    size_t committed = weir_committed();
+    assert_int_equal(weir_purge(WEIR_PURGE_FREE), 0);
+    assert_int_equal(weir_committed(), committed);
+}
+
+static void test_purge_live_blocks_survive(void **state)
+{
+    (void)state;
+    static void *blocks[TEST_SCALE(2000, 300)];
+    uint64_t random = test_seed();
+    for (int level = WEIR_PURGE_DUE; level <= WEIR_PURGE_ALL; level++) {
+        for (size_t i = 0; i < COUNT_OF(blocks); i++) {
+            blocks[i] = t_malloc(random_size(&random, 1 * MIB));
+            assert_non_null(blocks[i]);
+            pattern_fill(blocks[i], t_usable_size(blocks[i]), i);
+        }
+        for (size_t i = 0; i < COUNT_OF(blocks); i++) {
+            if (i % 4 != 0) {
+                t_free(blocks[i]);
+            }
+        }
+        (void)weir_purge(level);
+        family_exercise((uint64_t)level);
+        for (size_t i = 0; i < COUNT_OF(blocks); i += 4) {
+            assert_true(pattern_holds(blocks[i], t_usable_size(blocks[i]), i));
+            t_free(blocks[i]);
+        }
+    }
+}
+
+/* Small blocks of a thread that sleeps: in its cache, and among blocks that stay in use. */
+enum { SMALL_BYTES = 400, SMALL_COUNT = 40000 };
+static char *small[SMALL_COUNT];
+static pthread_barrier_t turn;
+
+static void *free_and_sleep(void *unused)
+{
+    for (size_t i = 0; i < SMALL_COUNT; i++) {
+        CHECK((small[i] = t_malloc(SMALL_BYTES)) != NULL);
+        memset(small[i], 1, SMALL_BYTES);
+    }
+    for (size_t i = 0; i < SMALL_COUNT; i++) {
+        if (i % 100 != 0) {
+            t_free(small[i]);
+        }
+    }
+    pthread_barrier_wait(&turn);
+    pthread_barrier_wait(&turn);
+    t_free(t_malloc(SMALL_BYTES));
+    return unused;
+}
+
+static void test_purge_all_reaches_blocks_of_a_thread_that_sleeps(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    (void)weir_purge(WEIR_PURGE_ALL);
+    assert_int_equal(pthread_barrier_init(&turn, NULL, 2), 0);
+    assert_int_equal(pthread_create(&thread, NULL, free_and_sleep, NULL), 0);
+    pthread_barrier_wait(&turn);
+    size_t committed = weir_committed();
+    assert_true(weir_purge(WEIR_PURGE_ALL) > 0);
+    /* Of each 100 blocks one is in use, with the pages that it lies on. */
+    assert_true(committed - weir_committed() >= (size_t)SMALL_BYTES * SMALL_COUNT / 2);
+    for (size_t i = 0; i < SMALL_COUNT; i += 100) {
+        assert_true(small[i][0] == 1 && small[i][SMALL_BYTES - 1] == 1);
+        t_free(small[i]);
+    }
+    pthread_barrier_wait(&turn);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(pthread_barrier_destroy(&turn), 0);
+}
+
+static void *purge_and_exercise(void *seed)
+{
+    for (int round = 0; round < TEST_SCALE(40, 6); round++) {
+        family_exercise_many(*(uint64_t *)seed + (uint64_t)round, 100, MIB);
+        (void)weir_purge(round % 3);
+    }
+    return NULL;
+}
+
+static void test_purge_by_several_threads_at_once(void **state)
+{
+    (void)state;
+    pthread_t threads[4];
+    uint64_t seeds[COUNT_OF(threads)];
+    uint64_t seed = test_seed();
+    for (size_t i = 0; i < COUNT_OF(threads); i++) {
+        seeds[i] = seed + (i << 32);
+        assert_int_equal(pthread_create(&threads[i], NULL, purge_and_exercise, &seeds[i]), 0);
+    }
+    for (size_t i = 0; i < COUNT_OF(threads); i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +415,13 @@ int main(void)
         cmocka_unit_test(test_owns_foreign_address_is_zero),
         cmocka_unit_test(test_owns_impossible_address_is_zero),
         cmocka_unit_test(test_owns_freed_large_object_is_zero),
+        cmocka_unit_test(test_purge_of_another_level_fails_with_einval),
+        cmocka_unit_test(test_purge_keeps_errno),
+        cmocka_unit_test(test_purge_of_free_memory_returns_the_bytes_given_back),
+        cmocka_unit_test(test_purge_twice_has_nothing_left),
+        cmocka_unit_test(test_purge_live_blocks_survive),
+        cmocka_unit_test(test_purge_all_reaches_blocks_of_a_thread_that_sleeps),
+        cmocka_unit_test(test_purge_by_several_threads_at_once),
     };
     return cmocka_run_group_tests_name("ext", tests, NULL, NULL);
 }

@@ -50,7 +50,7 @@ static void check_refused(char *variable, const char *text)
 }
 
 /* As options.c keeps a percentage of a SHARE. */
-#define PERCENT_25 (((size_t)1 << 63) + 25)
+#define PERCENT_10 (((size_t)1 << 63) + 10)
 
 static void test_options_before_parsing_are_the_defaults(void **state)
 {
@@ -61,7 +61,7 @@ static void test_options_before_parsing_are_the_defaults(void **state)
         [wr_option_decay] = 1000,
         [wr_option_lazy] = 0,
         [wr_option_background] = WR_OPTION_AUTO,
-        [wr_option_dirty_max] = PERCENT_25,
+        [wr_option_dirty_max] = PERCENT_10,
         [wr_option_cache_max] = 64 * MIB,
         [wr_option_brk] = 1,
         [wr_option_thp] = 0,

@@ -88,12 +88,13 @@ static void test_adopt_takes_the_lowest_number_first(void **state)
     assert_null(wr_park_adopt());
 }
 
-static void test_push_keeps_the_blocks_and_gives_up_the_slabs(void **state)
+static void test_push_keeps_the_newest_blocks_and_gives_up_the_slabs(void **state)
 {
     (void)state;
     unsigned class = wr_size_class_of(64);
     wr_cache *cache = made[20];
     void *blocks[60];
+    cache->heat[class] = UINT8_MAX; /* hot enough to keep a slab, beside any number of others */
     for (unsigned i = 0; i < 60; i++) {
         blocks[i] = get(cache, class);
     }
@@ -111,6 +112,41 @@ static void test_push_keeps_the_blocks_and_gives_up_the_slabs(void **state)
     wr_bin_return(1, blocks, "free");
     wr_bin_return(56, blocks + 4, "free");
     wr_cache_drain(cache);
+    assert_true(wr_load_relaxed(&wr_heap_default.bins[class].slabs) <= 1);
+}
+
+static void test_push_of_a_full_bin_keeps_as_many_as_a_cold_one_holds(void **state)
+{
+    (void)state;
+    unsigned class = wr_size_class_of(64);
+    wr_cache *cache = made[21];
+    void *blocks[20];
+    cache->heat[class] = UINT8_MAX;
+    for (unsigned i = 0; i < 20; i++) {
+        blocks[i] = get(cache, class);
+    }
+    while (cache->capacity[class] < 64) {
+        void *more = wr_cache_refill(cache, class);
+        wr_bin_return(1, &more, "free");
+        while (wr_load_relaxed(&cache->bins[class].top) !=
+               wr_load_relaxed(&cache->bins[class].base)) {
+            more = get(cache, class);
+            wr_bin_return(1, &more, "free");
+        }
+    }
+    for (unsigned i = 0; i < 20; i++) {
+        give(cache, class, blocks[i]);
+    }
+    wr_park_push(cache);
+    assert_int_equal(cache->capacity[class], WR_CACHE_COLD_BLOCKS);
+    assert_int_equal(cache->heat[class], 0);
+    assert_ptr_equal(wr_park_adopt(), cache);
+    for (unsigned i = 0; i < WR_CACHE_COLD_BLOCKS; i++) {
+        assert_ptr_equal(get(cache, class), blocks[19 - i]);
+    }
+    assert_ptr_equal(wr_load_relaxed(&cache->bins[class].top),
+                     wr_load_relaxed(&cache->bins[class].base));
+    wr_bin_return(WR_CACHE_COLD_BLOCKS, blocks + 20 - WR_CACHE_COLD_BLOCKS, "free");
     assert_true(wr_load_relaxed(&wr_heap_default.bins[class].slabs) <= 1);
 }
 
@@ -289,7 +325,8 @@ int main(void)
         cmocka_unit_test(test_adopt_without_parked_caches_gives_none),
         cmocka_unit_test(test_push_makes_a_cache_adoptable_once),
         cmocka_unit_test(test_adopt_takes_the_lowest_number_first),
-        cmocka_unit_test(test_push_keeps_the_blocks_and_gives_up_the_slabs),
+        cmocka_unit_test(test_push_keeps_the_newest_blocks_and_gives_up_the_slabs),
+        cmocka_unit_test(test_push_of_a_full_bin_keeps_as_many_as_a_cold_one_holds),
         cmocka_unit_test(test_recover_leaves_exactly_the_parked_caches_adoptable),
         cmocka_unit_test(test_park_random_steps_match_the_model),
         cmocka_unit_test(test_park_under_threads_gives_each_cache_to_one_owner),

@@ -6,11 +6,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/config.h"
 #include "base/fmt.h"
 #include "cache/cache.h"
 #include "heap/heap.h"
 #include "os/host.h"
 #include "os/vm.h"
+#include "page/commit.h"
 #include "support.h"
 
 static void print(void *unused)
@@ -59,15 +61,18 @@ static const char *bytes_text(size_t bytes, wr_line *line)
 static void assert_line(const char *text, const char *served, size_t slow_calls, unsigned caches)
 {
     wr_line peak;
-    char expected[200];
+    wr_line committed;
+    wr_line given_back;
+    char expected[WR_LINE_BYTES];
     long pid;
     assert_int_equal(sscanf(text, "weir: pid %ld: ", &pid), 1);
     assert_int_not_equal(pid, getpid());
-    int length =
-        snprintf(expected, sizeof expected,
-                 "weir: pid %ld: served %s, peak %s mapped, %zu slow calls, %u caches, "
-                 "RSS ",
-                 pid, served, bytes_text(wr_vm_mapped_peak_bytes(), &peak), slow_calls, caches);
+    int length = snprintf(expected, sizeof expected,
+                          "weir: pid %ld: served %s, peak %s mapped, %s committed, %s given back, "
+                          "%zu slow calls, %u caches, RSS ",
+                          pid, served, bytes_text(wr_vm_mapped_peak_bytes(), &peak),
+                          bytes_text(wr_commit_bytes(), &committed),
+                          bytes_text(wr_vm_given_back_bytes(), &given_back), slow_calls, caches);
     assert_memory_equal(text, expected, (size_t)length);
     double now;
     double most;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/options.h"
+#include "page/commit.h"
 #include "page/extent.h"
 #include "page/purge.h"
 
@@ -536,6 +537,340 @@ static void test_donate_memory_that_cannot_be_purged_adds_nothing(void **state)
     assert_true(wr_vm_unmap((void *)start, WR_SLICE_BYTES));
 }
 
+/* ---- trim ---- */
+
+static uintptr_t break_now(void)
+{
+    return (uintptr_t)sbrk(0);
+}
+
+/* A piece of `slices` at the end of the data segment, all of it free, zero and never used; all else
+ * is claimed. Returns where it begins. */
+static uintptr_t leave_end_free(size_t slices)
+{
+    drain();
+    wr_store_seq_cst(&refuse_above, (slices + 1) * WR_SLICE_BYTES);
+    size_t step = expected_step(slices);
+    CHECK(step >= slices && grow(slices));
+    wr_store_seq_cst(&refuse_above, SIZE_MAX);
+    size_t more = page_heap_at_rest().available - slices;
+    bool zero;
+    CHECK(more <= 1); /* the gap before it may have held one */
+    uintptr_t start = break_now() - slices * WR_SLICE_BYTES;
+    CHECK(more == 0 || wr_slice_claim_at(start - WR_SLICE_BYTES, 1, &zero));
+    CHECK(page_heap_at_rest().available == slices);
+    return start;
+}
+
+struct counts {
+    size_t total;
+    size_t committed;
+    size_t mapped;
+    size_t given_back;
+    size_t available;
+    uintptr_t end; /* the break */
+};
+
+static struct counts counts_now(void)
+{
+    struct counts counts = {wr_slice_total_count(),        wr_commit_bytes(),
+                            wr_vm_mapped_bytes(),          wr_vm_given_back_bytes(),
+                            page_heap_at_rest().available, break_now()};
+    return counts;
+}
+
+static size_t trim(size_t keep_bytes)
+{
+    errno = ERRNO_UNUSED;
+    size_t given = wr_extent_trim(keep_bytes);
+    CHECK(errno == ERRNO_UNUSED);
+    return given;
+}
+
+/* A trim gives this many slices, of which so many were charged; all else is as it was. */
+static void check_trim(size_t keep_bytes, size_t slices, size_t charged)
+{
+    struct counts before = counts_now();
+    size_t bytes = slices * WR_SLICE_BYTES;
+    CHECK(trim(keep_bytes) == bytes);
+    struct counts after = counts_now();
+    CHECK(after.total == before.total - slices);
+    CHECK(after.available == before.available - slices);
+    CHECK(after.committed == before.committed - charged * WR_SLICE_BYTES);
+    CHECK(after.mapped == before.mapped - bytes);
+    CHECK(after.given_back == before.given_back + bytes);
+    CHECK(after.end == before.end - bytes);
+}
+
+static void test_trim_without_a_data_segment_gives_nothing(void **state)
+{
+    (void)state;
+    assert_int_equal(wr_slice_total_count(), 0);
+    assert_int_equal(trim(0), 0);
+    assert_int_equal(trim(SIZE_MAX), 0);
+}
+
+static void check_trim_keeps(void *unused)
+{
+    (void)unused;
+    (void)leave_end_free(40);
+    check_trim(SIZE_MAX, 0, 0);
+    check_trim(41 * WR_SLICE_BYTES, 0, 0);
+    check_trim(40 * WR_SLICE_BYTES, 0, 0);
+    check_trim(39 * WR_SLICE_BYTES + 1, 0, 0);
+    check_trim(39 * WR_SLICE_BYTES, 1, 0);
+    check_trim(10 * WR_SLICE_BYTES - 1, 29, 0);
+    check_trim(1, 9, 0);
+    check_trim(0, 1, 0);
+    check_trim(0, 0, 0);
+}
+
+static void test_trim_gives_the_free_end_back_but_for_the_pad(void **state)
+{
+    (void)state;
+    in_child(check_trim_keeps);
+}
+
+static void check_trim_end_in_use(void *unused)
+{
+    (void)unused;
+    bool zero;
+    uintptr_t start = leave_end_free(40);
+    CHECK(wr_slice_claim_at(start + 39 * WR_SLICE_BYTES, 1, &zero));
+    check_trim(0, 0, 0);
+    CHECK(wr_slice_claim_at(start + 20 * WR_SLICE_BYTES, 1, &zero));
+    wr_slice_release_purged(start + 39 * WR_SLICE_BYTES, 1);
+    pattern_fill((void *)(start + 20 * WR_SLICE_BYTES), WR_SLICE_BYTES, 5);
+    check_trim(0, 19, 0);
+    CHECK(pattern_holds((void *)(start + 20 * WR_SLICE_BYTES), WR_SLICE_BYTES, 5));
+    check_trim(0, 0, 0);
+    CHECK(page_heap_at_rest().available == 20);
+    wr_slice_release(start + 20 * WR_SLICE_BYTES, 1);
+    check_trim(0, 21, 1);
+}
+
+static void test_trim_leaves_what_is_in_use_and_all_below_it(void **state)
+{
+    (void)state;
+    in_child(check_trim_end_in_use);
+}
+
+static void check_trim_charges(void *unused)
+{
+    (void)unused;
+    bool zero;
+    uintptr_t start = leave_end_free(30);
+    CHECK(wr_slice_claim_at(start, 20, &zero));
+    pattern_fill((void *)start, 20 * WR_SLICE_BYTES, 1);
+    wr_slice_release(start, 10);
+    wr_slice_release_lazy(start + 10 * WR_SLICE_BYTES, 10);
+    CHECK(wr_slice_dirty_count() == 10 && wr_slice_lazy_count() == 10);
+    check_trim(15 * WR_SLICE_BYTES, 15, 5); /* ten zero ones, five lazy ones */
+    CHECK(wr_slice_dirty_count() == 10 && wr_slice_lazy_count() == 5);
+    check_trim(0, 15, 15);
+    CHECK(wr_slice_dirty_count() == 0 && wr_slice_lazy_count() == 0);
+}
+
+static void test_trim_refunds_what_was_charged_and_no_more(void **state)
+{
+    (void)state;
+    in_child(check_trim_charges);
+}
+
+static void check_trim_and_grow(void *unused)
+{
+    (void)unused;
+    bool zero = false;
+    for (unsigned round = 0; round < 5; round++) {
+        uintptr_t start = leave_end_free(30);
+        CHECK(wr_slice_claim_at(start, 30, &zero) && zero);
+        CHECK(is_below_the_break(start));
+        CHECK(all_zero((void *)start, 30 * WR_SLICE_BYTES)); /* where the last round wrote */
+        pattern_fill((void *)start, 30 * WR_SLICE_BYTES, round);
+        wr_slice_release(start, 30);
+        check_trim(0, 30, 30);
+        CHECK(!wr_slice_claim_at(start, 1, &zero));
+        CHECK(wr_slice_claim(1, &zero) == 0);
+    }
+}
+
+static void test_trim_given_back_memory_grows_again_and_is_zero(void **state)
+{
+    (void)state;
+    in_child(check_trim_and_grow);
+}
+
+/* 20 free slices, half of them dirty: none is lost by a trim that fails, in contents of the others
+ * nor in the count. */
+static uintptr_t leave_end_half_dirty(void)
+{
+    bool zero;
+    uintptr_t start = leave_end_free(20);
+    CHECK(wr_slice_claim_at(start, 10, &zero));
+    wr_slice_release(start, 10);
+    return start;
+}
+
+static void check_failed_trim(void)
+{
+    struct counts before = counts_now();
+    CHECK(trim(0) == 0);
+    struct counts after = counts_now();
+    CHECK(after.total == before.total);
+    CHECK(after.available == before.available);
+    CHECK(after.mapped == before.mapped);
+    CHECK(after.given_back == before.given_back);
+    CHECK(after.end == before.end);
+    /* Slices that were zero may be taken for dirty: they are charged then. */
+    struct page_heap heap = page_heap_at_rest();
+    CHECK(heap.dirty + heap.zero == heap.available);
+    CHECK(after.committed >= before.committed);
+    CHECK(after.committed - before.committed <= 10 * WR_SLICE_BYTES);
+    (void)wr_purge_slices(0);
+    CHECK(page_heap_at_rest().zero == before.available);
+    CHECK(wr_commit_bytes() == before.committed - 10 * WR_SLICE_BYTES);
+}
+
+static void check_trim_break_risen(void *unused)
+{
+    (void)unused;
+    uintptr_t start = leave_end_half_dirty();
+    uintptr_t theirs = (uintptr_t)__sbrk(1000);
+    CHECK(theirs == start + 20 * WR_SLICE_BYTES);
+    memset((void *)theirs, 9, 1000);
+    check_failed_trim();
+    struct counts before = counts_now();
+    CHECK(trim(0) == 0); /* all zero now: nothing changes at all */
+    struct counts after = counts_now();
+    CHECK(memcmp(&before, &after, sizeof before) == 0);
+    CHECK(page_heap_at_rest().zero == 20);
+    for (unsigned i = 0; i < 1000; i++) {
+        CHECK(((unsigned char *)theirs)[i] == 9);
+    }
+    /* What the heap grows by next is its end. */
+    (void)leave_end_free(5);
+    check_trim(0, 5, 0);
+    CHECK(trim(0) == 0);
+}
+
+static void test_trim_of_a_break_that_the_program_moved_up_gives_nothing(void **state)
+{
+    (void)state;
+    in_child(check_trim_break_risen);
+}
+
+static void check_trim_break_fallen(void *unused)
+{
+    (void)unused;
+    (void)leave_end_half_dirty();
+    uintptr_t end = break_now();
+    CHECK(__sbrk(4096) == (void *)end);
+    CHECK(trim(0) == 0);
+    CHECK(__sbrk(-4096) != (void *)-1); /* it has taken its own back */
+    (void)wr_purge_slices(0);
+    check_trim(0, 20, 0);
+}
+
+static void test_trim_of_a_break_that_came_back_gives_the_end_again(void **state)
+{
+    (void)state;
+    in_child(check_trim_break_fallen);
+}
+
+static void check_trim_refused_at(size_t call)
+{
+    (void)leave_end_half_dirty();
+    fault_arm(FAULT_SBRK, call, 1);
+    size_t given = trim(0);
+    size_t counted = fault_counted();
+    fault_disarm();
+    CHECK(given == 0 && counted == call);
+    CHECK(page_heap_at_rest().available == 20);
+    (void)wr_purge_slices(0);
+    check_trim(0, 20, 0);
+}
+
+static void check_trim_refused(void *unused)
+{
+    (void)unused;
+    check_trim_refused_at(1); /* the look at the break */
+    check_trim_refused_at(2); /* its move */
+    (void)leave_end_half_dirty();
+    fault_refuse(FAULT_SBRK);
+    struct counts before = counts_now();
+    CHECK(trim(0) == 0);
+    fault_refuse(0);
+    CHECK(page_heap_at_rest().available == before.available);
+    CHECK(wr_slice_total_count() == before.total);
+    (void)wr_purge_slices(0);
+    check_trim(0, 20, 0);
+}
+
+static void test_trim_that_sbrk_refuses_loses_nothing(void **state)
+{
+    (void)state;
+    in_child(check_trim_refused);
+}
+
+static void check_trim_at_the_limit(void *unused)
+{
+    (void)unused;
+    bool zero;
+    uintptr_t start = leave_end_free(20);
+    CHECK(wr_slice_claim_at(start, 20, &zero));
+    wr_slice_release(start, 20);
+    wr_commit_set_limits(WR_COMMIT_UNLIMITED, wr_commit_bytes());
+    check_trim(10 * WR_SLICE_BYTES, 10, 10);
+    wr_commit_set_limits(WR_COMMIT_UNLIMITED, wr_commit_bytes());
+    check_trim(0, 10, 10);
+}
+
+static void test_trim_at_the_hard_limit_gives_dirty_slices_back(void **state)
+{
+    (void)state;
+    in_child(check_trim_at_the_limit);
+}
+
+static void check_trim_border(void *unused)
+{
+    (void)unused;
+    drain();
+    wr_store_seq_cst(&fake_break, WINDOW(FAKE) - 10 * WR_SLICE_BYTES);
+    size_t step = expected_step(5);
+    CHECK(grow(5));
+    CHECK(page_heap_at_rest().available == step);
+    check_trim(0, step - 10, 0); /* one region at a time */
+    check_trim(4 * WR_SLICE_BYTES, 6, 0);
+    check_trim(0, 4, 0);
+    check_trim(0, 0, 0);
+    CHECK(wr_load_seq_cst(&fake_break) == WINDOW(FAKE) - 10 * WR_SLICE_BYTES);
+}
+
+static void test_trim_across_a_region_border_takes_the_upper_side_first(void **state)
+{
+    (void)state;
+    in_child(check_trim_border);
+}
+
+static void check_trim_of_mappings(void *unused)
+{
+    (void)unused;
+    (void)leave_end_free(20);
+    wr_store_seq_cst(&refuse_above, 0);
+    CHECK(grow(100)); /* by a mapping */
+    wr_store_seq_cst(&refuse_above, SIZE_MAX);
+    size_t mapped = page_heap_at_rest().available - 20;
+    check_trim(0, 20, 0); /* the end of the data segment is still known */
+    CHECK(page_heap_at_rest().available == mapped);
+    check_trim(0, 0, 0);
+}
+
+static void test_trim_leaves_mappings_alone(void **state)
+{
+    (void)state;
+    in_child(check_trim_of_mappings);
+}
+
 /* The reference: what is held, with a tag in the first and last word of each slice. */
 struct held {
     uintptr_t start;
@@ -611,6 +946,63 @@ static void test_model_random_claims_grow_only_when_nothing_fits(void **state)
             wr_slice_release(held[i].start, held[i].slices);
         }
     }
+}
+
+/* Trims between claims and growths: what is held is as it was, and what a trim gives is the free
+ * end. */
+static void check_trim_model(void *seed_of_model)
+{
+    static struct held held[40];
+    uint64_t random = *(uint64_t *)seed_of_model;
+    size_t given = 0;
+    bool zero;
+    (void)leave_end_free(1);
+    size_t claimed = wr_slice_total_count() - page_heap_at_rest().available;
+    size_t slices = 0;
+    for (size_t i = 0; i < MODEL_STEPS; i++) {
+        struct held *one = &held[random_next(&random) % COUNT_OF(held)];
+        uint64_t kind = random_next(&random) % 8;
+        if (kind == 0) {
+            size_t free_slices = wr_slice_count_below(break_now());
+            size_t keep = random_next(&random) % 3 == 0 ? random_next(&random) % 50 : 0;
+            size_t expected = free_slices > keep ? free_slices - keep : 0;
+            CHECK(trim(keep * WR_SLICE_BYTES) == expected * WR_SLICE_BYTES);
+            given += expected;
+        } else if (one->start != 0) {
+            check_tags(one);
+            slices -= one->slices;
+            if (kind < 4) {
+                wr_slice_release(one->start, one->slices);
+            } else {
+                wr_slice_release_lazy(one->start, one->slices);
+            }
+            one->start = 0;
+        } else {
+            one->slices = random_slices(&random);
+            one->tag = random_next(&random);
+            one->start = wr_extent_claim(one->slices, &zero);
+            CHECK(one->start != 0);
+            slices += one->slices;
+            for (size_t s = 0; zero && s < one->slices; s++) {
+                const uint64_t *slice = (const uint64_t *)(one->start + s * WR_SLICE_BYTES);
+                CHECK(slice[0] == 0 && slice[WR_SLICE_BYTES / 8 - 1] == 0);
+            }
+            write_tags(one);
+        }
+        struct page_heap heap = page_heap_at_rest();
+        CHECK(wr_slice_total_count() - heap.available == claimed + slices);
+        CHECK(wr_commit_bytes() == (claimed + slices + heap.dirty + heap.lazy) * WR_SLICE_BYTES);
+    }
+    CHECK(given > 0);
+}
+
+static void test_model_random_trims_give_the_free_end_alone(void **state)
+{
+    (void)state;
+    static struct outcome outcome;
+    uint64_t random = test_seed();
+    run_child(check_trim_model, &random, &outcome);
+    assert_clean_exit(&outcome);
 }
 
 /* All threads saw the same generation and find nothing: one of them grows. */
@@ -731,6 +1123,47 @@ static void test_torture_slices_of_growing_threads_have_one_owner(void **state)
     (void)wr_purge_slices(0);
 }
 
+/* The same while one thread trims: what it gives back nobody has, and comes again as zero. */
+static _Atomic size_t claimers_left;
+static _Atomic size_t trimmed_bytes;
+
+static void trim_or_claim(size_t number)
+{
+    uint64_t random = seed + number;
+    while (number == 0 && wr_load_seq_cst(&claimers_left) != 0) {
+        size_t keep_bytes = random_next(&random) % 4 * WR_SLICE_BYTES;
+        (void)wr_fetch_add_relaxed(&trimmed_bytes, wr_extent_trim(keep_bytes));
+        if (random_next(&random) % 8 == 0) {
+            (void)wr_purge_slices(random_next(&random) % 50);
+        }
+    }
+    if (number != 0) {
+        do { /* until there was something to trim */
+            claim_and_grow(number);
+        } while (wr_load_relaxed(&trimmed_bytes) == 0);
+        (void)wr_fetch_sub_seq_cst(&claimers_left, 1);
+    }
+}
+
+static void test_torture_trims_while_threads_grow_lose_no_slice(void **state)
+{
+    (void)state;
+    seed = test_seed();
+    wr_store_relaxed(&trimmed_bytes, 0);
+    (void)leave_end_free(1);
+    size_t committed = wr_commit_bytes();
+    size_t claimed = wr_slice_total_count() - 1;
+    wr_store_seq_cst(&claimers_left, THREADS - 1);
+    run_threads(trim_or_claim);
+    assert_true(wr_load_relaxed(&trimmed_bytes) > 0);
+    struct page_heap heap = page_heap_at_rest();
+    assert_int_equal(wr_slice_total_count() - heap.available, claimed);
+    assert_int_equal(wr_commit_bytes(), committed + heap.dirty * WR_SLICE_BYTES);
+    (void)wr_purge_slices(0);
+    assert_int_equal(wr_commit_bytes(), committed);
+    assert_int_equal(page_heap_at_rest().zero, heap.available);
+}
+
 static void grow_in_child(void *unused)
 {
     (void)unused;
@@ -806,6 +1239,7 @@ static void test_fork_at_any_moment_of_growth_children_grow(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_trim_without_a_data_segment_gives_nothing),
         cmocka_unit_test(test_grow_brings_consecutive_zero_slices),
         cmocka_unit_test(test_grow_since_the_generation_asks_nobody),
         cmocka_unit_test(test_grow_step_is_an_eighth_within_limits),
@@ -828,9 +1262,21 @@ int main(void)
         cmocka_unit_test(test_donate_region_refused_adds_nothing),
         cmocka_unit_test(test_donate_across_a_region_border_serves_both_sides),
         cmocka_unit_test(test_donate_memory_that_cannot_be_purged_adds_nothing),
+        cmocka_unit_test(test_trim_gives_the_free_end_back_but_for_the_pad),
+        cmocka_unit_test(test_trim_leaves_what_is_in_use_and_all_below_it),
+        cmocka_unit_test(test_trim_refunds_what_was_charged_and_no_more),
+        cmocka_unit_test(test_trim_given_back_memory_grows_again_and_is_zero),
+        cmocka_unit_test(test_trim_of_a_break_that_the_program_moved_up_gives_nothing),
+        cmocka_unit_test(test_trim_of_a_break_that_came_back_gives_the_end_again),
+        cmocka_unit_test(test_trim_that_sbrk_refuses_loses_nothing),
+        cmocka_unit_test(test_trim_at_the_hard_limit_gives_dirty_slices_back),
+        cmocka_unit_test(test_trim_across_a_region_border_takes_the_upper_side_first),
+        cmocka_unit_test(test_trim_leaves_mappings_alone),
         cmocka_unit_test(test_model_random_claims_grow_only_when_nothing_fits),
+        cmocka_unit_test(test_model_random_trims_give_the_free_end_alone),
         cmocka_unit_test(test_threads_of_the_same_generation_grow_once),
         cmocka_unit_test(test_torture_slices_of_growing_threads_have_one_owner),
+        cmocka_unit_test(test_torture_trims_while_threads_grow_lose_no_slice),
         cmocka_unit_test(test_fork_while_a_thread_grows_child_grows_after_reset),
         cmocka_unit_test(test_fork_at_any_moment_of_growth_children_grow),
     };

@@ -84,13 +84,15 @@ struct page_heap {
     size_t available; /* slices */
     size_t dirty;     /* of them */
     size_t zero;      /* of them */
+    size_t lazy;      /* the rest of them */
 };
 
 /* Counts, and checks what must hold at rest: state bits only where a slice is available, never
- * both, and a summary that leads to every word that is non-zero. */
+ * both, as many without either as are counted as lazy, and a summary that leads to every word that
+ * is non-zero. */
 static inline struct page_heap page_heap_at_rest(void)
 {
-    struct page_heap heap = {0, 0, 0};
+    struct page_heap heap = {0, 0, 0, 0};
     for (unsigned r = 0; r < wr_region_count(); r++) {
         wr_region *region = wr_region_at(r);
         CHECK(region != NULL);
@@ -99,16 +101,18 @@ static inline struct page_heap page_heap_at_rest(void)
             uint64_t dirty = wr_load_relaxed(&region->slices[w].dirty);
             uint64_t zero = wr_load_relaxed(&region->slices[w].zero);
             CHECK((dirty & zero) == 0);
-            CHECK((dirty | zero) == available);
+            CHECK(((dirty | zero) & ~available) == 0);
             CHECK(available == 0 || wr_summary_next(&region->available_words, w) == w);
             CHECK(available == 0 || wr_summary_next(&region->available_words, 0) <= w);
             heap.available += wr_count_bits(available);
             heap.dirty += wr_count_bits(dirty);
             heap.zero += wr_count_bits(zero);
+            heap.lazy += wr_count_bits(available & ~dirty & ~zero);
         }
         wr_slice_assert_valid(region);
     }
     CHECK(wr_slice_dirty_count() == heap.dirty);
+    CHECK(wr_slice_lazy_count() == heap.lazy);
     return heap;
 }
 

@@ -7,9 +7,12 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/options.h"
+#include "fault.h"
+#include "page/commit.h"
 #include "page/purge.h"
 
 #define FIRST   100u /* slice number: the heap begins in the middle of a word */
@@ -48,10 +51,45 @@ static int make_heap(void **state)
     return 0;
 }
 
+/* The clock of this program stands still, so that a case can let time pass. */
+static _Atomic long clock_ms = 1000000;
+
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+    (void)clock;
+    long ms = wr_load_relaxed(&clock_ms);
+    now->tv_sec = ms / 1000;
+    now->tv_nsec = ms % 1000 * 1000000;
+    return 0;
+}
+
+static void pass_ms(long ms)
+{
+    (void)wr_fetch_add_relaxed(&clock_ms, ms);
+}
+
+static void set_option(char *variable)
+{
+    char *environment[] = {variable, NULL};
+    wr_options_parse(environment);
+}
+
+static void set_lazy(bool lazy)
+{
+    static char on[] = "WEIR_LAZY=1";
+    static char off[] = "WEIR_LAZY=0";
+    set_option(lazy ? on : off);
+    assert_int_equal(wr_option_get(wr_option_lazy), lazy);
+}
+
+static void forget_refusals(void);
+
 /* Each case begins with every slice claimed, and zero. */
 static int claim_all(void **state)
 {
     (void)state;
+    set_lazy(false);
+    forget_refusals();
     for (unsigned s = FIRST; s < BORDER + OVER; s = s + 1 == FIRST + COUNT ? BORDER : s + 1) {
         bool zero = false;
         if (!wr_slice_claim_at(address_of(s), 1, &zero) || !zero) {
@@ -104,11 +142,22 @@ static bool claim_is_zero(unsigned slice, unsigned count)
     return zero;
 }
 
+/* A purge that succeeds: of a slice that is given for it, or of others. */
+static void forget_refusals(void)
+{
+    bool zero = false;
+    bool given = !wr_slice_claim_at(address_of(FIRST), 1, &zero);
+    *(uint64_t *)address_of(FIRST) = 1;
+    wr_slice_release(address_of(FIRST), 1);
+    assert_true(wr_purge_slices(0) > 0);
+    assert_false(wr_purge_is_refused());
+    assert_true(!given || wr_slice_claim_at(address_of(FIRST), 1, &zero));
+}
+
 static void set_dirty_cap(void)
 {
     static char cap[] = "WEIR_DIRTY_MAX=4M";
-    char *environment[] = {cap, NULL};
-    wr_options_parse(environment);
+    set_option(cap);
     assert_int_equal(wr_option_get(wr_option_dirty_max), CAP * WR_SLICE_BYTES);
 }
 
@@ -183,11 +232,12 @@ static void test_purge_keeps_as_many_as_asked(void **state)
     assert_int_equal(wr_purge_slices(300), 0);
     assert_int_equal(wr_purge_slices(1000), 0);
     assert_int_equal(wr_slice_dirty_count(), 300);
-    size_t purged = wr_purge_slices(200);
-    assert_int_equal(wr_slice_dirty_count(), 300 - purged);
-    assert_in_range(wr_slice_dirty_count(), 200 - 63, 200);
-    purged += wr_purge_slices(0);
-    assert_int_equal(purged, 300);
+    assert_int_equal(wr_purge_slices(200), 100);
+    assert_int_equal(wr_slice_dirty_count(), 200);
+    assert_int_equal(wr_purge_slices(199), 1);
+    assert_int_equal(wr_purge_slices(1), 198);
+    assert_int_equal(wr_purge_slices(0), 1);
+    assert_int_equal(page_heap_at_rest().zero, 300);
 }
 
 static void test_purge_takes_the_highest_words_first(void **state)
@@ -244,7 +294,7 @@ static void test_over_cap_above_it_half_the_cap_stays(void **state)
     set_dirty_cap();
     give_dirty(150, CAP + 1);
     wr_purge_over_cap();
-    assert_in_range(wr_slice_dirty_count(), 0, CAP / 2);
+    assert_int_equal(wr_slice_dirty_count(), CAP / 2);
     assert_int_equal(page_heap_at_rest().available, CAP + 1);
 }
 
@@ -257,7 +307,375 @@ static void test_over_cap_no_more_words_than_needed_are_purged(void **state)
     }
     assert_int_equal(wr_slice_dirty_count(), CAP + 1);
     wr_purge_over_cap();
-    assert_int_equal(wr_slice_dirty_count(), 30);
+    assert_int_equal(wr_slice_dirty_count(), CAP / 2);
+    assert_true(slices_hold(128, 5, 1000)); /* words from the top, and 3 slices of one */
+    assert_true(slices_hold(128 + 5 * 64, 5, 1000));
+    assert_true(slices_are_zero(128 + 6 * 64 + 2, 3));
+    assert_true(slices_hold(128 + 6 * 64, 2, 1000));
+    assert_true(slices_are_zero(128 + 7 * 64, 5));
+}
+
+/* ---- decayed, and lazily ---- */
+
+static bool has_page_frames(unsigned slice)
+{
+    unsigned char resident[16] = {0};
+    assert_int_equal(mincore((void *)address_of(slice), WR_SLICE_BYTES, resident), 0);
+    unsigned frames = 0;
+    for (size_t p = 0; p < COUNT_OF(resident); p++) {
+        frames += resident[p] & 1;
+    }
+    return frames != 0;
+}
+
+/* Each page is as it was left, or zero. */
+static bool slices_hold_or_are_zero(unsigned slice, unsigned count, uint64_t tag)
+{
+    bool hold = true;
+    for (unsigned s = slice; s < slice + count; s++) {
+        uint64_t one = *(uint64_t *)(address_of(s) + PAGE(s % 15));
+        uint64_t last = *(uint64_t *)(address_of(s) + PAGE(15));
+        hold = hold && (one == 0 || one == tag + s) && (last == 0 || last == tag + s);
+    }
+    return hold;
+}
+
+static void give_lazy(unsigned slice, unsigned count)
+{
+    give_dirty(slice, count);
+    set_lazy(true);
+    assert_int_equal(wr_purge_decayed(wr_slice_dirty_count() - count), count);
+    set_lazy(false);
+}
+
+static void test_decayed_without_the_option_purges_dirty_slices_for_good(void **state)
+{
+    (void)state;
+    size_t committed = wr_commit_bytes();
+    give_dirty(150, 300);
+    size_t purged = wr_purge_decayed(100);
+    assert_int_equal(wr_slice_dirty_count(), 100);
+    assert_int_equal(purged, 200);
+    assert_int_equal(page_heap_at_rest().zero, purged);
+    assert_int_equal(page_heap_at_rest().lazy, 0);
+    assert_int_equal(wr_commit_bytes(), committed - purged * WR_SLICE_BYTES);
+    assert_int_equal(wr_purge_decayed(0), 300 - purged);
+    assert_true(claim_is_zero(150, 300));
+    assert_true(slices_are_zero(150, 300));
+}
+
+static void test_decayed_lazily_keeps_the_charge_and_counts_the_slices(void **state)
+{
+    (void)state;
+    size_t committed = wr_commit_bytes();
+    size_t given_back = wr_vm_given_back_bytes();
+    set_lazy(true);
+    give_dirty(150, 300);
+    errno = ERRNO_UNUSED;
+    assert_int_equal(wr_purge_decayed(0), 300);
+    assert_int_equal(errno, ERRNO_UNUSED);
+    struct page_heap heap = page_heap_at_rest();
+    assert_int_equal(heap.dirty, 0);
+    assert_int_equal(heap.zero, 0);
+    assert_int_equal(heap.lazy, 300);
+    assert_int_equal(wr_commit_bytes(), committed);
+    assert_int_equal(wr_vm_given_back_bytes(), given_back);
+    assert_int_equal(wr_purge_decayed(0), 0); /* nothing dirty is left */
+    assert_false(claim_is_zero(150, 300));
+    assert_int_equal(wr_slice_lazy_count(), 0);
+    assert_int_equal(wr_commit_bytes(), committed);
+    assert_true(slices_hold_or_are_zero(150, 300, 1000));
+}
+
+static void test_decayed_lazily_keeps_as_many_dirty_as_asked(void **state)
+{
+    (void)state;
+    set_lazy(true);
+    give_dirty(150, 300);
+    assert_int_equal(wr_purge_decayed(300), 0);
+    assert_int_equal(wr_purge_decayed(200), 100);
+    assert_int_equal(wr_slice_dirty_count(), 200);
+    assert_int_equal(wr_slice_lazy_count(), 100);
+}
+
+/* The kernel takes what was lazily purged, as when memory is short. */
+static void test_decayed_lazily_slices_lose_their_contents_only_until_they_are_used(void **state)
+{
+    (void)state;
+    give_lazy(150, 40);
+    assert_false(claim_is_zero(150, 40));
+    write_slices(160, 10, 77);
+    (void)madvise((void *)address_of(150), 40 * WR_SLICE_BYTES, MADV_PAGEOUT);
+    assert_true(slices_hold(160, 10, 77));
+    assert_true(slices_hold_or_are_zero(150, 10, 1000));
+    assert_true(slices_hold_or_are_zero(170, 20, 1000));
+}
+
+static void test_decayed_leaves_lazy_and_zero_slices_alone(void **state)
+{
+    (void)state;
+    for (unsigned lazy = 0; lazy < 2; lazy++) {
+        give_lazy(150, 50);
+        give_zero(200, 50);
+        set_lazy(lazy != 0);
+        fault_arm(FAULT_MADVISE, 1, FAULT_FOREVER);
+        assert_int_equal(wr_purge_decayed(0), 0);
+        assert_int_equal(fault_counted(), 0);
+        fault_disarm();
+        assert_int_equal(page_heap_at_rest().lazy, 50);
+        assert_int_equal(page_heap_at_rest().zero, 50);
+        assert_int_equal(claim_all(NULL), 0);
+    }
+}
+
+static void test_decayed_lazily_where_the_kernel_refuses_purges_for_good(void **state)
+{
+    (void)state;
+    size_t committed = wr_commit_bytes();
+    set_lazy(true);
+    give_dirty(128, 20);
+    fault_arm(FAULT_MADVISE, 1, 1);
+    assert_int_equal(wr_purge_decayed(0), 20);
+    fault_disarm();
+    assert_int_equal(page_heap_at_rest().zero, 20);
+    assert_int_equal(wr_commit_bytes(), committed - 20 * WR_SLICE_BYTES);
+    assert_true(claim_is_zero(128, 20));
+    assert_true(slices_are_zero(128, 20));
+}
+
+static void test_decayed_lazily_where_the_kernel_refuses_both_stays_dirty(void **state)
+{
+    (void)state;
+    size_t committed = wr_commit_bytes();
+    set_lazy(true);
+    give_dirty(128, 20);
+    fault_refuse(FAULT_MADVISE);
+    errno = ERRNO_UNUSED;
+    size_t purged = wr_purge_decayed(0);
+    int error = errno;
+    fault_refuse(0);
+    assert_int_equal(purged, 0);
+    assert_int_equal(error, ERRNO_UNUSED);
+    assert_int_equal(page_heap_at_rest().dirty, 20);
+    assert_int_equal(wr_commit_bytes(), committed);
+    assert_false(claim_is_zero(128, 20));
+    assert_true(slices_hold(128, 20, 1000));
+}
+
+static void test_purge_to_0_takes_lazy_slices_too(void **state)
+{
+    (void)state;
+    size_t committed = wr_commit_bytes();
+    give_lazy(150, 100);
+    assert_int_equal(wr_purge_slices(0), 100); /* though nothing is dirty */
+    assert_int_equal(page_heap_at_rest().zero, 100);
+    assert_int_equal(wr_slice_lazy_count(), 0);
+    assert_int_equal(wr_commit_bytes(), committed - 100 * WR_SLICE_BYTES);
+    for (unsigned s = 150; s < 250; s++) {
+        assert_false(has_page_frames(s));
+    }
+    assert_true(claim_is_zero(150, 100));
+    assert_true(slices_are_zero(150, 100));
+    /* Lazy ones in front of dirty ones, behind them, and in other regions. */
+    give_lazy(150, 50);
+    give_lazy(BORDER + 10, 20);
+    give_dirty(200, 50);
+    give_dirty(BORDER + 30, 5);
+    assert_int_equal(wr_purge_slices(0), 125);
+    assert_int_equal(page_heap_at_rest().zero, 125);
+    assert_int_equal(wr_commit_bytes(), committed - 125 * WR_SLICE_BYTES);
+}
+
+static void test_purge_to_more_than_0_leaves_lazy_slices_alone(void **state)
+{
+    (void)state;
+    give_lazy(128, 10); /* in one word with dirty ones, before and behind them */
+    give_lazy(170, 10);
+    give_lazy(512, 30);
+    assert_int_equal(wr_purge_slices(1), 0); /* there is nothing to do */
+    give_dirty(140, 12);
+    give_dirty(180, 12);
+    give_dirty(320, 30);
+    assert_int_equal(wr_purge_slices(20), 34);
+    assert_int_equal(wr_slice_dirty_count(), 20);
+    assert_int_equal(wr_slice_lazy_count(), 50);
+    assert_int_equal(wr_purge_slices(1), 19);
+    assert_int_equal(wr_slice_dirty_count(), 1);
+    assert_int_equal(wr_slice_lazy_count(), 50);
+    assert_int_equal(wr_purge_slices(0), 51);
+}
+
+/* ---- a kernel that refuses ---- */
+
+static void test_refused_purges_are_known_for_a_second_or_until_one_succeeds(void **state)
+{
+    (void)state;
+    assert_false(wr_purge_is_refused());
+    fault_refuse(FAULT_MADVISE);
+    assert_int_equal(wr_purge_slices(0), 0); /* nothing dirty: nobody is asked */
+    assert_false(wr_purge_is_refused());
+    give_dirty(150, 10);
+    assert_int_equal(wr_purge_slices(10), 0); /* nor here */
+    assert_false(wr_purge_is_refused());
+    assert_int_equal(wr_purge_slices(0), 0);
+    assert_true(wr_purge_is_refused());
+    pass_ms(999);
+    assert_true(wr_purge_is_refused());
+    pass_ms(1);
+    assert_false(wr_purge_is_refused());
+    assert_int_equal(wr_purge_decayed(0), 0);
+    assert_true(wr_purge_is_refused());
+    fault_refuse(0);
+    assert_true(wr_purge_is_refused());
+    assert_int_equal(wr_purge_slices(0), 10);
+    assert_false(wr_purge_is_refused());
+}
+
+static void test_over_cap_after_a_refusal_waits_a_second(void **state)
+{
+    (void)state;
+    set_dirty_cap();
+    give_dirty(150, CAP + 1);
+    fault_refuse(FAULT_MADVISE);
+    wr_purge_over_cap();
+    fault_refuse(0);
+    assert_int_equal(wr_slice_dirty_count(), CAP + 1);
+    fault_arm(FAULT_MADVISE, 1, FAULT_FOREVER);
+    pass_ms(999);
+    wr_purge_over_cap();
+    assert_int_equal(fault_counted(), 0);
+    fault_disarm();
+    pass_ms(1);
+    wr_purge_over_cap();
+    assert_int_equal(wr_slice_dirty_count(), CAP / 2);
+}
+
+static void test_work_is_there_while_purging_dirty_slices_may_succeed(void **state)
+{
+    (void)state;
+    assert_false(wr_purge_has_work());
+    give_lazy(300, 10);
+    assert_false(wr_purge_has_work());
+    give_dirty(150, 10);
+    fault_refuse(FAULT_MADVISE);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_true(wr_purge_has_work());
+        assert_int_equal(wr_purge_decayed(0), 0);
+    }
+    assert_false(wr_purge_has_work()); /* however long it waits */
+    pass_ms(1000000);
+    assert_false(wr_purge_has_work());
+    fault_refuse(0);
+    assert_int_equal(wr_purge_decayed(9), 1);
+    assert_true(wr_purge_has_work());
+    assert_int_equal(wr_purge_decayed(0), 9);
+    assert_false(wr_purge_has_work());
+}
+
+static void test_purge_of_lazy_slices_that_the_kernel_refuses_leaves_them_charged(void **state)
+{
+    (void)state;
+    size_t committed = wr_commit_bytes();
+    give_lazy(128, 30);
+    fault_refuse(FAULT_MADVISE);
+    assert_int_equal(wr_purge_slices(0), 0);
+    fault_refuse(0);
+    assert_int_equal(page_heap_at_rest().available, 30);
+    assert_int_equal(page_heap_at_rest().zero, 0);
+    assert_int_equal(wr_commit_bytes(), committed);
+    assert_int_equal(wr_purge_slices(0), 30);
+    assert_int_equal(wr_commit_bytes(), committed - 30 * WR_SLICE_BYTES);
+}
+
+/* ---- the cap ---- */
+
+static void test_over_cap_with_the_option_lazy_purges_lazily(void **state)
+{
+    (void)state;
+    set_dirty_cap();
+    set_lazy(true);
+    size_t committed = wr_commit_bytes();
+    give_dirty(150, CAP + 1);
+    wr_purge_over_cap();
+    assert_int_equal(wr_slice_dirty_count(), CAP / 2);
+    assert_int_equal(wr_slice_lazy_count(), CAP + 1 - wr_slice_dirty_count());
+    assert_int_equal(wr_commit_bytes(), committed);
+}
+
+static void test_over_cap_lazy_slices_do_not_count(void **state)
+{
+    (void)state;
+    set_dirty_cap();
+    give_lazy(150, 3 * CAP);
+    give_dirty(700, CAP);
+    wr_purge_over_cap();
+    assert_int_equal(wr_slice_dirty_count(), CAP);
+    assert_int_equal(wr_slice_lazy_count(), 3 * CAP);
+}
+
+/* So that this many bytes are committed and neither dirty nor lazy; returns what was charged. */
+static size_t charge_up_to(size_t in_use)
+{
+    size_t now =
+        wr_commit_bytes() - (wr_slice_dirty_count() + wr_slice_lazy_count()) * WR_SLICE_BYTES;
+    assert_true(now <= in_use);
+    assert_true(wr_commit_charge(in_use - now));
+    return in_use - now;
+}
+
+/* At `cap` dirty slices nothing happens; at one more they go down to half. */
+static void check_cap(size_t cap)
+{
+    assert_true(cap >= COUNT && cap < ALL);
+    wr_purge_over_cap();
+    assert_int_equal(wr_slice_dirty_count(), cap);
+    give_dirty(BORDER + (unsigned)(cap - COUNT), 1);
+    wr_purge_over_cap();
+    assert_int_equal(wr_slice_dirty_count(), cap / 2);
+}
+
+static void test_over_cap_as_a_share_follows_what_is_in_use(void **state)
+{
+    (void)state;
+    static char share[] = "WEIR_DIRTY_MAX=10%";
+    static const size_t caps[] = {1030, 1100, 1190}; /* slices, all above the least */
+    set_option(share);
+    for (unsigned i = 0; i < COUNT_OF(caps); i++) {
+        assert_int_equal(claim_all(NULL), 0);
+        give_dirty(FIRST, COUNT);
+        give_dirty(BORDER, (unsigned)caps[i] - COUNT);
+        /* One slice more changes from free to dirty below: that is none in use. */
+        size_t charged = charge_up_to(10 * caps[i] * WR_SLICE_BYTES + WR_SLICE_BYTES);
+        check_cap(caps[i]);
+        wr_commit_refund(charged);
+    }
+}
+
+static void test_over_cap_as_a_share_does_not_count_lazy_slices_as_in_use(void **state)
+{
+    (void)state;
+    static char share[] = "WEIR_DIRTY_MAX=10%";
+    set_option(share);
+    give_lazy(BORDER + 250, 40);
+    give_dirty(FIRST, COUNT);
+    give_dirty(BORDER, 1100 - COUNT);
+    size_t charged = charge_up_to(10 * 1100 * WR_SLICE_BYTES + WR_SLICE_BYTES);
+    check_cap(1100);
+    wr_commit_refund(charged);
+}
+
+static void test_over_cap_as_a_share_leaves_a_least_amount(void **state)
+{
+    (void)state;
+    static char shares[][20] = {"WEIR_DIRTY_MAX=0%", "WEIR_DIRTY_MAX=1%", "WEIR_DIRTY_MAX=25%"};
+    const size_t least = WR_DIRTY_MIN_BYTES / WR_SLICE_BYTES;
+    for (unsigned i = 0; i < COUNT_OF(shares); i++) {
+        set_option(shares[i]);
+        assert_int_equal(claim_all(NULL), 0);
+        give_dirty(FIRST, COUNT);
+        give_dirty(BORDER, (unsigned)least - COUNT);
+        check_cap(least);
+    }
 }
 
 /* The reference: what each slice is, and that claimed ones hold their tag. */
@@ -297,6 +715,23 @@ static void model_step(uint64_t *random)
     }
 }
 
+/* The dirty slices of a word, run by run, at most `most`: of a run the upper ones. */
+static size_t model_purge_word(unsigned word, size_t most)
+{
+    size_t purged = 0;
+    for (unsigned s = word * 64; s < word * 64 + 64 && purged < most;) {
+        unsigned run = 0;
+        while (s + run < word * 64 + 64 && in_heap(s + run) && model[s + run] == DIRTY) {
+            run++;
+        }
+        unsigned taken = (unsigned)wr_min(run, most - purged);
+        memset(&model[s + run - taken], ZERO, taken);
+        purged += taken;
+        s += run + 1;
+    }
+    return purged;
+}
+
 /* From above, word by word, as long as more than `keep` are dirty. */
 static size_t model_purge(size_t keep)
 {
@@ -306,12 +741,7 @@ static size_t model_purge(size_t keep)
     }
     size_t purged = 0;
     for (unsigned word = SLICES / 64; word-- > 0 && dirty - purged > keep;) {
-        for (unsigned s = word * 64; s < word * 64 + 64; s++) {
-            if (in_heap(s) && model[s] == DIRTY) {
-                model[s] = ZERO;
-                purged++;
-            }
-        }
+        purged += model_purge_word(word, dirty - purged - keep);
     }
     return purged;
 }
@@ -425,6 +855,44 @@ static void test_threads_over_cap_dirty_slices_end_below_the_cap(void **state)
     assert_in_range(heap.dirty, 0, CAP);
 }
 
+static void storm_lazily(size_t number)
+{
+    uint64_t random = seed + number;
+    for (size_t step = 0; step < STORM_STEPS; step++) {
+        uint64_t kind = random_next(&random) % 16;
+        if (number == 0 && kind == 0) {
+            (void)wr_purge_slices(0);
+        } else if (number == 0 || kind == 0) {
+            size_t keep = random_next(&random) % 100;
+            (void)wr_fetch_add_relaxed(&purged_slices, wr_purge_decayed(keep));
+        } else {
+            claim_and_release(&random, number);
+        }
+    }
+}
+
+static void test_threads_purge_lazily_while_others_claim_nothing_is_lost(void **state)
+{
+    (void)state;
+    seed = test_seed();
+    wr_store_relaxed(&purged_slices, 0);
+    size_t committed = wr_commit_bytes();
+    give_zero(FIRST, COUNT);
+    give_zero(BORDER, OVER);
+    set_lazy(true);
+    run_threads(storm_lazily);
+    set_lazy(false);
+    assert_true(wr_load_relaxed(&purged_slices) > 0);
+    struct page_heap heap = page_heap_at_rest();
+    assert_int_equal(heap.available, ALL);
+    assert_int_equal(wr_commit_bytes(), committed - heap.zero * WR_SLICE_BYTES);
+    (void)wr_purge_slices(0);
+    assert_int_equal(page_heap_at_rest().zero, ALL);
+    assert_int_equal(wr_commit_bytes(), committed - ALL * WR_SLICE_BYTES);
+    assert_true(claim_is_zero(FIRST, COUNT));
+    assert_true(slices_are_zero(FIRST, COUNT));
+}
+
 /* Purgers alone on the same slices: each dirty slice is purged by one of them. */
 static void purge_all(size_t number)
 {
@@ -471,9 +939,28 @@ int main(void)
         CASE(test_over_cap_at_the_cap_nothing_is_purged),
         CASE(test_over_cap_above_it_half_the_cap_stays),
         CASE(test_over_cap_no_more_words_than_needed_are_purged),
+        CASE(test_decayed_without_the_option_purges_dirty_slices_for_good),
+        CASE(test_decayed_lazily_keeps_the_charge_and_counts_the_slices),
+        CASE(test_decayed_lazily_keeps_as_many_dirty_as_asked),
+        CASE(test_decayed_lazily_slices_lose_their_contents_only_until_they_are_used),
+        CASE(test_decayed_leaves_lazy_and_zero_slices_alone),
+        CASE(test_decayed_lazily_where_the_kernel_refuses_purges_for_good),
+        CASE(test_decayed_lazily_where_the_kernel_refuses_both_stays_dirty),
+        CASE(test_purge_to_0_takes_lazy_slices_too),
+        CASE(test_purge_to_more_than_0_leaves_lazy_slices_alone),
+        CASE(test_refused_purges_are_known_for_a_second_or_until_one_succeeds),
+        CASE(test_over_cap_after_a_refusal_waits_a_second),
+        CASE(test_work_is_there_while_purging_dirty_slices_may_succeed),
+        CASE(test_purge_of_lazy_slices_that_the_kernel_refuses_leaves_them_charged),
+        CASE(test_over_cap_with_the_option_lazy_purges_lazily),
+        CASE(test_over_cap_lazy_slices_do_not_count),
+        CASE(test_over_cap_as_a_share_follows_what_is_in_use),
+        CASE(test_over_cap_as_a_share_does_not_count_lazy_slices_as_in_use),
+        CASE(test_over_cap_as_a_share_leaves_a_least_amount),
         CASE(test_model_random_purges_agree_with_a_table),
         CASE(test_threads_purge_while_others_claim_contents_and_slices_are_kept),
         CASE(test_threads_over_cap_dirty_slices_end_below_the_cap),
+        CASE(test_threads_purge_lazily_while_others_claim_nothing_is_lost),
         CASE(test_threads_that_purge_at_once_leave_nothing_dirty),
     };
     return cmocka_run_group_tests_name("purge", tests, make_heap, NULL);

@@ -412,6 +412,176 @@ static void test_claim_over_the_hard_limit_is_refused_and_changes_nothing(void *
     wr_commit_set_limits(WR_COMMIT_UNLIMITED, WR_COMMIT_UNLIMITED);
 }
 
+/* ---- lazy, refunded, dropped ---- */
+
+static void give_lazy(unsigned slice, unsigned count)
+{
+    wr_slice_release_lazy(address_of(slice), count);
+}
+
+static void test_lazy_released_is_neither_zero_nor_dirty_and_stays_charged(void **state)
+{
+    (void)state;
+    size_t committed = wr_commit_bytes();
+    assert_int_equal(wr_slice_lazy_count(), 0);
+    give_lazy(150, 100);
+    assert_int_equal(wr_slice_lazy_count(), 100);
+    assert_int_equal(wr_slice_dirty_count(), 0);
+    struct page_heap heap = page_heap_at_rest();
+    assert_int_equal(heap.available, 100);
+    assert_int_equal(heap.lazy, 100);
+    assert_int_equal(heap.zero, 0);
+    assert_int_equal(wr_commit_bytes(), committed);
+    bool zero = true;
+    assert_int_equal(wr_slice_claim(100, &zero), address_of(150));
+    assert_false(zero);
+    assert_int_equal(wr_slice_lazy_count(), 0);
+    assert_int_equal(wr_commit_bytes(), committed);
+}
+
+static void test_lazy_count_follows_releases_and_claims(void **state)
+{
+    (void)state;
+    give_lazy(150, 200);
+    give_dirty(400, 50);
+    give(450, 50);
+    assert_int_equal(wr_slice_lazy_count(), 200);
+    assert_true(claim_at(170, 100));
+    assert_int_equal(wr_slice_lazy_count(), 100);
+    assert_int_equal(wr_slice_dirty_count(), 50);
+    assert_true(claim_at(400, 100));
+    assert_int_equal(wr_slice_lazy_count(), 100);
+    assert_int_equal(wr_slice_dirty_count(), 0);
+    assert_false(claim_at(150, 21));
+    assert_int_equal(wr_slice_lazy_count(), 100);
+    give_dirty(170, 100);
+    assert_true(claim_at(150, 200)); /* lazy, dirty, lazy */
+    assert_int_equal(wr_slice_lazy_count(), 0);
+    assert_int_equal(wr_slice_dirty_count(), 0);
+}
+
+static void test_zero_one_lazy_slice_in_a_run_makes_it_not_zero(void **state)
+{
+    (void)state;
+    for (unsigned lazy = 150; lazy < 350; lazy++) {
+        give(150, 200);
+        assert_true(claim_at(lazy, 1));
+        give_lazy(lazy, 1);
+        size_t committed = wr_commit_bytes();
+        assert_false(claim_is_zero(150, 200));
+        assert_int_equal(wr_commit_bytes(), committed + 199 * WR_SLICE_BYTES);
+        assert_int_equal(wr_slice_lazy_count(), 0);
+    }
+}
+
+static void test_zero_state_of_lazy_slices_does_not_outlive_a_claim(void **state)
+{
+    (void)state;
+    give_lazy(150, 10);
+    assert_true(claim_at(150, 10));
+    give(150, 10);
+    assert_true(claim_is_zero(150, 10));
+    give_lazy(150, 10);
+    assert_true(claim_at(150, 10));
+    give_dirty(150, 10);
+    assert_int_equal(page_heap_at_rest().dirty, 10);
+    assert_false(claim_is_zero(150, 10));
+}
+
+static void test_claim_of_lazy_slices_over_the_hard_limit_needs_nothing(void **state)
+{
+    (void)state;
+    give_lazy(150, 4);
+    give(154, 1);
+    bool zero;
+    wr_commit_set_limits(WR_COMMIT_UNLIMITED, wr_commit_bytes());
+    assert_false(wr_slice_claim_at(address_of(150), 5, &zero)); /* the zero one does */
+    assert_int_equal(wr_slice_lazy_count(), 4);
+    assert_int_equal(page_heap_at_rest().lazy, 4);
+    assert_true(wr_slice_claim_at(address_of(150), 4, &zero));
+    wr_commit_set_limits(WR_COMMIT_UNLIMITED, WR_COMMIT_UNLIMITED);
+    assert_int_equal(wr_slice_lazy_count(), 0);
+}
+
+static void test_refunded_released_is_zero_and_not_refunded_again(void **state)
+{
+    (void)state;
+    size_t committed = wr_commit_bytes();
+    wr_commit_refund(10 * WR_SLICE_BYTES);
+    wr_slice_release_refunded(address_of(150), 10);
+    assert_int_equal(wr_commit_bytes(), committed - 10 * WR_SLICE_BYTES);
+    assert_int_equal(page_heap_at_rest().zero, 10);
+    assert_true(claim_is_zero(150, 10));
+    assert_int_equal(wr_commit_bytes(), committed);
+}
+
+static void test_dropped_slices_leave_the_counts_and_may_come_again(void **state)
+{
+    (void)state;
+    bool zero;
+    size_t total = wr_slice_total_count();
+    size_t committed = wr_commit_bytes();
+    uintptr_t start = address_of(ADD_FIRST + 200);
+    for (unsigned i = 0; i < 3; i++) {
+        wr_slice_add(start, 70);
+        assert_int_equal(wr_slice_total_count(), total + 70);
+        assert_true(wr_slice_claim_at(start, 70, &zero));
+        assert_true(zero);
+        assert_int_equal(wr_commit_bytes(), committed + 70 * WR_SLICE_BYTES);
+        wr_slice_drop(70);
+        assert_int_equal(wr_slice_total_count(), total);
+        assert_int_equal(wr_commit_bytes(), committed);
+        assert_false(wr_slice_claim_at(start, 1, &zero));
+        assert_int_equal(page_heap_at_rest().available, 0);
+    }
+}
+
+static void test_count_below_is_the_run_that_ends_there(void **state)
+{
+    (void)state;
+    assert_int_equal(wr_slice_count_below(address_of(150)), 0);
+    give(150, 20);
+    give_dirty(170, 20);
+    give_lazy(190, 20);
+    for (unsigned s = 150; s <= 210; s++) {
+        assert_int_equal(wr_slice_count_below(address_of(s)), s - 150);
+    }
+    assert_int_equal(wr_slice_count_below(address_of(211)), 0);
+    assert_true(claim_at(180, 1));
+    assert_int_equal(wr_slice_count_below(address_of(210)), 29);
+    assert_int_equal(wr_slice_count_below(address_of(181)), 0);
+    assert_int_equal(wr_slice_count_below(address_of(180)), 30);
+}
+
+static void test_count_below_is_right_at_any_offset_within_words(void **state)
+{
+    (void)state;
+    for (unsigned first = 128; first < 128 + 64; first++) {
+        give(first, 150);
+        for (unsigned count = 1; count <= 150; count += 7) {
+            assert_int_equal(wr_slice_count_below(address_of(first + count)), count);
+        }
+        assert_true(claim_at(first, 150));
+    }
+}
+
+static void test_count_below_ends_at_the_first_slice_of_a_region(void **state)
+{
+    (void)state;
+    give(BORDER - 10, 10);
+    give(BORDER, 100);
+    assert_int_equal(wr_slice_count_below(address_of(BORDER + 100)), 100);
+    assert_int_equal(wr_slice_count_below(address_of(BORDER + 1)), 1);
+    assert_int_equal(wr_slice_count_below(address_of(BORDER)), 10);
+}
+
+static void test_count_below_of_an_address_without_region_is_0(void **state)
+{
+    (void)state;
+    assert_null(wr_region_of(base - 1));
+    assert_int_equal(wr_slice_count_below(base), 0);
+}
+
 static void test_add_makes_new_slices_available_and_zero(void **state)
 {
     (void)state;
@@ -426,7 +596,7 @@ static void test_add_makes_new_slices_available_and_zero(void **state)
 }
 
 /* The reference: one state a slice, and the first word of what it holds. */
-enum model_state { ABSENT = 0, CLAIMED, DIRTY, ZERO };
+enum model_state { ABSENT = 0, CLAIMED, DIRTY, ZERO, LAZY };
 static unsigned char model[SLICES];
 static uint64_t model_word[SLICES];
 
@@ -514,14 +684,16 @@ static void model_step_release(uint64_t *random)
     if (count == 0) {
         return;
     }
-    bool purge = random_next(random) % 3 == 0;
-    if (purge) {
+    uint64_t kind = random_next(random) % 4;
+    if (kind == 0) {
         assert_true(wr_vm_purge((void *)address_of(slice), count * WR_SLICE_BYTES));
         give(slice, count);
+    } else if (kind == 1) {
+        give_lazy(slice, count);
     } else {
         give_dirty(slice, count);
     }
-    memset(&model[slice], purge ? ZERO : DIRTY, count);
+    memset(&model[slice], kind == 0 ? ZERO : kind == 1 ? LAZY : DIRTY, count);
 }
 
 static void test_model_random_claims_and_releases_agree_with_a_table(void **state)
@@ -541,13 +713,16 @@ static void test_model_random_claims_and_releases_agree_with_a_table(void **stat
         if (i % 100 == 0) {
             size_t dirty = 0;
             size_t zero = 0;
+            size_t lazy = 0;
             for (unsigned s = 0; s < SLICES; s++) {
                 dirty += model[s] == DIRTY;
                 zero += model[s] == ZERO;
+                lazy += model[s] == LAZY;
             }
             struct page_heap heap = page_heap_at_rest();
             assert_int_equal(heap.dirty, dirty);
             assert_int_equal(heap.zero, zero);
+            assert_int_equal(heap.lazy, lazy);
         }
     }
 }
@@ -634,6 +809,8 @@ static void storm_give(struct taken taken, uint64_t *random, size_t number)
     if (random_next(random) % 4 == 0) {
         CHECK(wr_vm_purge((void *)address_of(taken.slice), taken.count * WR_SLICE_BYTES));
         give(taken.slice, taken.count);
+    } else if (random_next(random) % 4 == 0) {
+        give_lazy(taken.slice, taken.count);
     } else {
         give_dirty(taken.slice, taken.count);
     }
@@ -886,6 +1063,24 @@ static void test_recover_counts_what_is_dirty_and_available(void **state)
     assert_int_equal(wr_slice_dirty_count(), 0);
 }
 
+static void test_recover_counts_what_is_lazy_and_available(void **state)
+{
+    (void)state;
+    give_lazy(BORDER, 7);
+    give(BORDER + 7, 2);
+    give_dirty(BORDER + 9, 1);
+    wr_region *region = wr_region_of(address_of(BORDER));
+    (void)wr_fetch_and_relaxed(&region->slices[0].available, ~(uint64_t)7);
+    wr_slice_recover();
+    assert_int_equal(wr_slice_lazy_count(), 4);
+    (void)wr_fetch_or_relaxed(&region->slices[0].available, 7);
+    wr_slice_recover();
+    assert_int_equal(wr_slice_lazy_count(), 7);
+    assert_int_equal(wr_slice_dirty_count(), 1);
+    assert_true(claim_at(BORDER, 10));
+    assert_int_equal(wr_slice_lazy_count(), 0);
+}
+
 #define CASE(function) cmocka_unit_test_setup(function, claim_all)
 
 int main(void)
@@ -915,10 +1110,22 @@ int main(void)
         CASE(test_total_count_changes_by_add_alone),
         CASE(test_committed_are_the_claimed_and_the_dirty),
         CASE(test_claim_over_the_hard_limit_is_refused_and_changes_nothing),
+        CASE(test_lazy_released_is_neither_zero_nor_dirty_and_stays_charged),
+        CASE(test_lazy_count_follows_releases_and_claims),
+        CASE(test_zero_one_lazy_slice_in_a_run_makes_it_not_zero),
+        CASE(test_zero_state_of_lazy_slices_does_not_outlive_a_claim),
+        CASE(test_claim_of_lazy_slices_over_the_hard_limit_needs_nothing),
+        CASE(test_refunded_released_is_zero_and_not_refunded_again),
+        CASE(test_dropped_slices_leave_the_counts_and_may_come_again),
+        CASE(test_count_below_is_the_run_that_ends_there),
+        CASE(test_count_below_is_right_at_any_offset_within_words),
+        CASE(test_count_below_ends_at_the_first_slice_of_a_region),
+        CASE(test_count_below_of_an_address_without_region_is_0),
         CASE(test_add_makes_new_slices_available_and_zero),
         CASE(test_model_random_claims_and_releases_agree_with_a_table),
         CASE(test_recover_words_that_nobody_marked_are_found),
         CASE(test_recover_counts_what_is_dirty_and_available),
+        CASE(test_recover_counts_what_is_lazy_and_available),
         CASE(test_threads_each_slice_has_one_owner_and_none_is_lost),
         CASE(test_threads_short_of_slices_invariants_hold_at_each_rest),
         CASE(test_threads_that_fight_for_two_slices_never_share_one),

@@ -7,8 +7,8 @@
 #include <math.h>
 
 #define BLOCKS          200000u
-#define TURNS_SECOND    2.0   /* replacements a second, of each block in the mean */
-#define PERIOD_SECONDS  120.0 /* of the wandering; less in a shorter run */
+#define TURNS_SECOND    10.0  /* replacements a second, of each block in the mean */
+#define PERIOD_SECONDS  600.0 /* of the wandering; less in a shorter run */
 #define SIZE_LEAST      16.0  /* bytes */
 #define SIZE_GREATEST   3072.0
 #define WINDOW_OCTAVES  2.0 /* sizes of a moment are even in their logarithm, over so much */

@@ -1,0 +1,188 @@
+/* See capacity.h. */
+#include "cache/capacity.h"
+
+#include "base/assert.h"
+#include "base/options.h"
+#include "cache/stack.h"
+
+/* Bytes of all hot bins of all threads. Relaxed: a cap that may be overrun for a moment. */
+static _Atomic size_t hot_bytes;
+
+/* ---- where arrays lie ---- */
+
+/* Classes up to this one have a cold array: all of at most WR_CACHE_COLD_BYTES. */
+static unsigned cold_classes(void)
+{
+    return wr_size_class_of(WR_CACHE_COLD_BYTES);
+}
+
+unsigned wr_capacity_cold(unsigned class)
+{
+    return class <= cold_classes() ? WR_CACHE_COLD_BLOCKS : 0;
+}
+
+/* The array of a cold bin, in the page of the cache's head. */
+static size_t cold_array(unsigned class)
+{
+    return offsetof(wr_cache, cold) / sizeof(wr_cache_entry) + (class - 1) * WR_CACHE_COLD_BLOCKS;
+}
+
+/* The array of a hot bin: behind the first page, one after the other, each as large as it may get,
+ * so that a bin moves once and costs page frames only when it is hot. */
+static size_t hot_array(unsigned class)
+{
+    size_t entries = WR_CACHE_HEAD_BYTES / sizeof(wr_cache_entry);
+    for (unsigned c = 1; c < class; c++) {
+        entries += wr_cache_capacity_max(c);
+    }
+    WR_ASSERT((entries + wr_cache_capacity_max(class)) * sizeof(wr_cache_entry) <= WR_CACHE_BYTES);
+    return entries;
+}
+
+/* Slow calls of a class before a cache holds blocks of it back, beyond what the class asks for
+ * itself: none while there are few threads. */
+static unsigned patience(void)
+{
+    return wr_cache_count() <= WR_CACHE_FEW ? 0 : WR_CACHE_PATIENCE;
+}
+
+void wr_capacity_open(wr_cache *cache, unsigned class)
+{
+    WR_ASSERT(sizeof(wr_cache) + cold_classes() * WR_CACHE_COLD_BLOCKS * sizeof(wr_cache_entry) <=
+              WR_CACHE_HEAD_BYTES);
+    wr_cache_bin *bin = &cache->bins[class];
+    cache->capacity[class] = (uint16_t)(patience() == 0 ? wr_capacity_cold(class) : 0);
+    cache->array[class] =
+        (uint16_t)(class <= cold_classes() ? cold_array(class) : hot_array(class));
+    wr_store_relaxed(&bin->base, wr_cache_array(cache, class));
+    wr_store_relaxed(&bin->top, wr_cache_array(cache, class));
+    wr_stack_set_end(cache, class, false);
+}
+
+/* ---- the budget ---- */
+
+/* The part of a capacity that counts: places that cold bins do not have. */
+static size_t hot_bytes_of(unsigned class, unsigned capacity)
+{
+    unsigned cold = wr_capacity_cold(class);
+    return capacity <= cold ? 0 : (capacity - cold) * (size_t)wr_size_classes[class].block_bytes;
+}
+
+static size_t hot_bytes_of_all(const wr_cache *cache)
+{
+    size_t bytes = 0;
+    for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
+        bytes += hot_bytes_of(class, cache->capacity[class]);
+    }
+    return bytes;
+}
+
+static void count_hot_bytes(wr_cache *cache, size_t more, size_t fewer)
+{
+    (void)wr_fetch_add_relaxed(&hot_bytes, more - fewer);
+    cache->hot_bytes += more - fewer;
+}
+
+size_t wr_capacity_hot_bytes(void)
+{
+    return wr_load_relaxed(&hot_bytes);
+}
+
+/* ---- change ---- */
+
+void wr_capacity_set(wr_cache *cache, unsigned class, unsigned capacity)
+{
+    wr_cache_bin *bin = &cache->bins[class];
+    unsigned length = wr_stack_length(bin);
+    WR_ASSERT(length <= capacity && capacity <= wr_cache_capacity_max(class));
+    bool closed = wr_stack_is_closed(cache, class) && cache->capacity[class] != 0;
+    bool cold = class <= cold_classes() && capacity <= WR_CACHE_COLD_BLOCKS;
+    const wr_cache_entry *from = wr_stack_base(bin);
+    count_hot_bytes(cache, hot_bytes_of(class, capacity),
+                    hot_bytes_of(class, cache->capacity[class]));
+    wr_stack_begin_change(cache, class);
+    cache->capacity[class] = (uint16_t)capacity;
+    cache->array[class] = (uint16_t)(cold ? cold_array(class) : hot_array(class));
+    wr_stack_place(cache, class, from, length);
+    wr_stack_set_end(cache, class, closed);
+    wr_stack_end_change(cache);
+}
+
+/* Slow calls of a bin before it grows from a capacity. */
+static unsigned heat_to_grow(unsigned class, unsigned capacity)
+{
+    if (capacity != 0) {
+        return 2;
+    }
+    unsigned heat = class <= cold_classes() ? 1 : WR_CACHE_HOT_REFILLS;
+    return heat > patience() ? heat : patience();
+}
+
+/* Capacity doubles with each slow call once a class is used more than in passing; a class without a
+ * cold array waits till it is hot. */
+void wr_capacity_grow(wr_cache *cache, unsigned class)
+{
+    unsigned capacity = cache->capacity[class];
+    unsigned most = wr_cache_capacity_max(class);
+    if (capacity == most || cache->heat[class] < heat_to_grow(class, capacity)) {
+        return;
+    }
+    unsigned next = capacity == 0 ? WR_CACHE_COLD_BLOCKS : 2 * capacity;
+    next = next < most ? next : most;
+    size_t more = hot_bytes_of(class, next) - hot_bytes_of(class, capacity);
+    if (wr_load_relaxed(&hot_bytes) + more <= wr_option_get(wr_option_cache_max)) {
+        wr_capacity_set(cache, class, next);
+    }
+}
+
+unsigned wr_capacity_half(const wr_cache *cache, unsigned class)
+{
+    unsigned capacity = cache->capacity[class];
+    return capacity / 2 >= wr_capacity_cold(class) ? capacity / 2 : capacity;
+}
+
+void wr_capacity_cool_down(wr_cache *cache)
+{
+    cache->swept = false;
+    count_hot_bytes(cache, hot_bytes_of_all(cache), cache->hot_bytes);
+    for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
+        cache->heat[class] = 0;
+        unsigned capacity = wr_capacity_cold(class);
+        capacity = capacity < cache->capacity[class] ? capacity : cache->capacity[class];
+        if (wr_stack_length(&cache->bins[class]) <= capacity) {
+            wr_capacity_set(cache, class, capacity);
+        }
+    }
+}
+
+void wr_capacity_swept(wr_cache *cache)
+{
+    cache->swept = true;
+    cache->idle = true;
+    count_hot_bytes(cache, 0, cache->hot_bytes);
+}
+
+/* ---- after fork ---- */
+
+void wr_capacity_recover(wr_cache *cache, unsigned class)
+{
+    wr_cache_bin *bin = &cache->bins[class];
+    cache->capacity[class] = (uint16_t)wr_cache_capacity_max(class);
+    cache->array[class] = (uint16_t)hot_array(class);
+    wr_store_relaxed(&bin->base, wr_cache_array(cache, class));
+    wr_store_relaxed(&bin->top, wr_cache_array(cache, class));
+    wr_stack_set_end(cache, class, false);
+}
+
+void wr_capacity_recount(void)
+{
+    size_t bytes = 0;
+    for (unsigned i = 0; i < wr_cache_count(); i++) {
+        wr_cache *cache = wr_cache_at(i);
+        if (cache != NULL) {
+            cache->hot_bytes = hot_bytes_of_all(cache);
+            bytes += cache->hot_bytes;
+        }
+    }
+    wr_store_relaxed(&hot_bytes, bytes); /* the child has one thread */
+}

@@ -1,0 +1,74 @@
+/* One bin of a cache as its owner sees it in a slow call: where its stack begins and ends, and the
+ * moves that rearrange it. cache/cache.h says what the words mean and who else may touch them; this
+ * file knows nothing of where blocks come from, nor of how many a bin should hold. */
+#ifndef WR_CACHE_STACK_H
+#define WR_CACHE_STACK_H
+
+#include <string.h>
+
+#include "cache/cache.h"
+
+/* Plain loads of the owner's own stores. */
+WR_INLINE wr_cache_entry *wr_stack_top(const wr_cache_bin *bin)
+{
+    return wr_load_relaxed(&bin->top);
+}
+
+WR_INLINE wr_cache_entry *wr_stack_base(const wr_cache_bin *bin)
+{
+    return wr_load_relaxed(&bin->base);
+}
+
+WR_INLINE unsigned wr_stack_length(const wr_cache_bin *bin)
+{
+    return (unsigned)(wr_stack_top(bin) - wr_stack_base(bin));
+}
+
+WR_INLINE void wr_stack_set_top(wr_cache_bin *bin, wr_cache_entry *top)
+{
+    /* Publishes the entries below and what was done in their blocks; pairs with take_from_bin() in
+     * cache/steal.c. */
+    wr_store_release(&bin->top, top);
+}
+
+/* Between these two a fork's child would find the stack of the class in pieces. */
+WR_INLINE void wr_stack_begin_change(wr_cache *cache, unsigned class)
+{
+    wr_store_relaxed(&cache->changing, class);
+    /* Before all later stores, as the child of a fork sees them; pairs with wr_cache_recover(). */
+    wr_fence_release();
+}
+
+WR_INLINE void wr_stack_end_change(wr_cache *cache)
+{
+    /* After all earlier stores; pairs with wr_cache_recover(). */
+    wr_store_release(&cache->changing, 0);
+}
+
+/* Places `length` blocks from `from` on at the start of the bin's array. */
+WR_INLINE void wr_stack_place(wr_cache *cache, unsigned class, const wr_cache_entry *from,
+                              size_t length)
+{
+    wr_cache_bin *bin = &cache->bins[class];
+    wr_cache_entry *array = wr_cache_array(cache, class);
+    if (length != 0 && from != array) {
+        memmove((void *)array, (const void *)from, length * sizeof *array);
+    }
+    wr_store_relaxed(&bin->base, array);
+    wr_stack_set_top(bin, array + length);
+}
+
+/* A closed bin takes nothing back: its frees go to their slabs. */
+WR_INLINE bool wr_stack_is_closed(wr_cache *cache, unsigned class)
+{
+    /* The owner's own store, or a thief's, which let_go() in cache/steal.c has ordered. */
+    return wr_load_relaxed(&cache->bins[class].end) == wr_cache_array(cache, class);
+}
+
+WR_INLINE void wr_stack_set_end(wr_cache *cache, unsigned class, bool closed)
+{
+    wr_store_relaxed(&cache->bins[class].end,
+                     wr_cache_array(cache, class) + (closed ? 0 : cache->capacity[class]));
+}
+
+#endif
