@@ -25,14 +25,27 @@ static void parse_silently(char *const *environment)
     close(nowhere);
 }
 
-/* A SIZE or FLAG of options.def as a number. */
+/* A bound of options.def as a number. */
 static size_t number_of(const char *text)
 {
+    if (strcmp(text, "auto") == 0) {
+        return WR_OPTION_AUTO;
+    }
     char *end;
     size_t number = strtoull(text, &end, 10);
     const char *units = "KMGT";
     const char *unit = *end == '\0' ? NULL : strchr(units, *end);
     return unit == NULL ? number : number << 10 * (unit - units + 1);
+}
+
+/* A percentage is one of 0 to 100, whatever the bounds, which are of sizes. */
+static bool is_in_bounds(wr_option option, size_t min, size_t max)
+{
+    enum { WHOLE = 1000 };
+    if (wr_option_is_percentage(option)) {
+        return wr_option_share(option, WHOLE) <= WHOLE;
+    }
+    return wr_option_get(option) >= min && wr_option_get(option) <= max;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
@@ -49,8 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
     environment[count] = NULL;
     parse_silently(environment);
 #define WR_OPTION(name, type, default_value, min, max, meaning)                                    \
-    if (wr_option_get(wr_option_##name) < number_of(#min) ||                                       \
-        wr_option_get(wr_option_##name) > number_of(#max)) {                                       \
+    if (!is_in_bounds(wr_option_##name, number_of(#min), number_of(#max))) {                       \
         abort();                                                                                   \
     }
 #include "base/options.def"
