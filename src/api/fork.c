@@ -38,15 +38,15 @@ static void child(void)
         if (cache == NULL) {
             continue;
         }
-        if (cache == wr_cache_self) {
-            wr_cache_settle(cache);
-            wr_store_relaxed(&cache->owner, wr_thread_number());
-        } else if (wr_park_has_racy(cache)) {
+        if (cache == wr_cache_self || wr_park_has_racy(cache)) {
             wr_cache_settle(cache);
         } else {
             wr_cache_recover(cache);
             wr_park_push(cache);
         }
+    }
+    if (wr_cache_is_real(wr_cache_self)) {
+        wr_store_relaxed(&wr_cache_self->owner, wr_thread_number());
     }
     wr_capacity_recount();
     wr_reclaim_reset_after_fork();

@@ -111,8 +111,8 @@ void wr_init_thread(void)
     wr_cache_self = cache;
     wr_purger_poke(true, false); /* perhaps the process's second thread */
     /* May allocate; the cache serves that already. In the last round of a dying thread's
-     * destructors libc runs none for a key that is set then: such a thread's cache stays with
-     * nobody. */
+     * destructors libc runs none for a key that is set then: the purger parks such a thread's cache
+     * (cache/park.h). */
     if (pthread_setspecific(exit_key, cache) != 0) {
         leave_thread(cache);
     }

@@ -98,17 +98,26 @@ void wr_bin_give_up(wr_span *slab)
     }
 }
 
+/* Claims the listed slab of a slice: NULL if it is not listed, or another thread was first. */
+static wr_span *claim(wr_bin *bin, wr_region *region, unsigned slice)
+{
+    if (!wr_bin_unlist_try(bin, region, slice)) {
+        return NULL;
+    }
+    /* The slice tells the present descriptor, whatever the caller has seen. Relaxed: the claim has
+     * ordered it. */
+    wr_span *slab = wr_load_relaxed(&region->span[slice]);
+    take_over(bin, slab);
+    return slab;
+}
+
 /* All blocks of a listed slab may be free: whoever clears its bit decides. The bin is the one that
  * the caller knew while the slab was in use; if the slab has another life by now, the bit is not
  * set, or the claim is as good as any. */
 static void claim_empty(wr_bin *bin, wr_span *slab)
 {
-    if (wr_bin_unlist_try(bin, wr_region_of(slab->start), wr_slice_number(slab->start))) {
-        /* The descriptor may have been replaced in another life: the slice tells the present one.
-         * Relaxed: the claim has ordered it. */
-        wr_region *region = wr_region_of(slab->start);
-        wr_span *present = wr_load_relaxed(&region->span[wr_slice_number(slab->start)]);
-        take_over(bin, present);
+    wr_span *present = claim(bin, wr_region_of(slab->start), wr_slice_number(slab->start));
+    if (present != NULL) {
         wr_bin_give_up(present);
     }
 }
@@ -141,11 +150,8 @@ static wr_span *claim_in_region(wr_bin *bin, wr_region *region)
             word++;
             continue;
         }
-        unsigned slice = word * WR_WORD_BITS + wr_lowest_bit(bits);
-        if (wr_bin_unlist_try(bin, region, slice)) {
-            /* Relaxed: the claim has ordered it. */
-            wr_span *slab = wr_load_relaxed(&region->span[slice]);
-            take_over(bin, slab);
+        wr_span *slab = claim(bin, region, word * WR_WORD_BITS + wr_lowest_bit(bits));
+        if (slab != NULL) {
             return slab;
         }
         /* Another thread claimed it: progress is theirs, look again. */
@@ -174,11 +180,7 @@ static wr_span *open_slab(wr_bin *bin)
     }
     wr_span *slab = wr_slab_open(start, bin->class, bin);
     if (slab == NULL) {
-        if (zero) {
-            wr_slice_release_purged(start, slices);
-        } else {
-            wr_slice_release(start, slices);
-        }
+        wr_slice_unclaim(start, slices, zero);
         return NULL;
     }
     (void)wr_fetch_add_relaxed(&bin->slabs, 1);
@@ -273,15 +275,14 @@ static void trim_word(wr_bin *bin, wr_region *region, unsigned word, wr_trim how
         /* Observes the descriptor's state word; pairs with wr_span_obtain(). */
         wr_span *seen = wr_load_acquire(&region->span[slice]);
         int64_t count = wr_slab_count_racy(seen);
-        bool stays = true;
-        if (count > 0 && (size_t)count * block_bytes >= wr_host_page_bytes() &&
-            wr_bin_unlist_try(bin, region, slice)) {
-            /* Relaxed: the claim has ordered it. */
-            wr_span *slab = wr_load_relaxed(&region->span[slice]);
-            take_over(bin, slab);
-            stays = trim_slab(bin, slab, how, census);
+        if (count <= 0) {
+            continue;
         }
-        census->free_blocks += stays && count > 0 ? (size_t)count : 0;
+        wr_span *slab =
+            (size_t)count * block_bytes >= wr_host_page_bytes() ? claim(bin, region, slice) : NULL;
+        if (slab == NULL || trim_slab(bin, slab, how, census)) {
+            census->free_blocks += (size_t)count;
+        }
     }
 }
 

@@ -129,30 +129,21 @@ void wr_granule_release(wr_span *slab, size_t slices)
     }
 }
 
-static size_t recover_word(wr_region *region, unsigned word)
+static void add_absent(wr_region *region, unsigned slice, void *bytes)
 {
-    size_t bytes = 0;
     /* Relaxed: the child has one thread. */
-    for (uint64_t heads = wr_load_relaxed(&region->slices[word].head); heads != 0;
-         heads &= heads - 1) {
-        unsigned slice = word * WR_WORD_BITS + wr_lowest_bit(heads);
-        size_t class = wr_load_relaxed(&region->class_of[slice]);
-        if (class != WR_CLASS_NONE) {
-            unsigned shift = wr_granule_shift(wr_size_classes[class].slices * WR_SLICE_BYTES);
-            bytes += bytes_of(shift, wr_granule_absent(wr_load_relaxed(&region->span[slice])));
-        }
+    size_t class = wr_load_relaxed(&region->class_of[slice]);
+    if (class != WR_CLASS_NONE) {
+        unsigned shift = wr_granule_shift(wr_size_classes[class].slices * WR_SLICE_BYTES);
+        uint32_t absent = wr_granule_absent(wr_load_relaxed(&region->span[slice]));
+        *(size_t *)bytes += bytes_of(shift, absent);
     }
-    return bytes;
 }
 
 size_t wr_granule_recover(void)
 {
     size_t bytes = 0;
-    for (unsigned r = 0; r < wr_region_count(); r++) {
-        for (unsigned word = 0; word < WR_SUMMARY_WORDS; word++) {
-            bytes += recover_word(wr_region_at(r), word);
-        }
-    }
+    wr_span_each(add_absent, &bytes);
     wr_store_relaxed(&absent_bytes, bytes);
     return bytes;
 }

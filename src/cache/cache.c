@@ -131,11 +131,11 @@ static void flush(wr_cache *cache, unsigned class, unsigned count, const char *f
     }
 }
 
-static void leave_slab(wr_cache_bin *bin)
+void wr_cache_leave_slab(wr_cache_bin *bin)
 {
     wr_span *slab = bin->slab;
     if (slab != NULL) {
-        bin->slab = NULL;
+        bin->slab = NULL; /* first, for a fork in between */
         wr_bin_give_up(slab);
     }
 }
@@ -153,7 +153,7 @@ static void visit_next(wr_cache *cache)
         return;
     }
     cache->heat[class] = 0;
-    leave_slab(&cache->bins[class]);
+    wr_cache_leave_slab(&cache->bins[class]);
     unsigned capacity = wr_capacity_half(cache, class);
     if (capacity < cache->capacity[class]) {
         unsigned length = wr_stack_length(&cache->bins[class]);
@@ -190,7 +190,7 @@ static unsigned take_batch(wr_cache *cache, unsigned class, unsigned most, void 
     wr_cache_bin *bin = &cache->bins[class];
     unsigned got = wr_bin_refill(&cache->source[class], &bin->slab, most, out);
     if (cache->heat[class] < heat_to_keep_slab()) {
-        leave_slab(bin); /* threads that use a class in passing share slabs */
+        wr_cache_leave_slab(bin); /* threads that use a class in passing share slabs */
     }
     wr_cache_count_up(&cache->served_bytes, got * (size_t)wr_size_classes[class].block_bytes);
     return got;
@@ -277,7 +277,7 @@ void wr_cache_leave_slabs(wr_cache *cache)
         return;
     }
     for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
-        leave_slab(&cache->bins[class]);
+        wr_cache_leave_slab(&cache->bins[class]);
     }
     leave(cache);
 }
@@ -290,7 +290,7 @@ void wr_cache_rest(wr_cache *cache)
     for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
         unsigned length = wr_stack_length(&cache->bins[class]);
         unsigned keep = wr_capacity_cold(class);
-        leave_slab(&cache->bins[class]);
+        wr_cache_leave_slab(&cache->bins[class]);
         flush(cache, class, length > keep ? length - keep : 0, "free");
     }
     wr_capacity_cool_down(cache); /* the next life may be a short one, whatever this was */
@@ -303,7 +303,7 @@ void wr_cache_drain(wr_cache *cache)
         return;
     }
     for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
-        leave_slab(&cache->bins[class]);
+        wr_cache_leave_slab(&cache->bins[class]);
         flush(cache, class, wr_stack_length(&cache->bins[class]), "free");
     }
     leave(cache);

@@ -93,6 +93,10 @@ void wr_cache_overflow(wr_cache *cache, unsigned class, void *block, const char 
 /* Up to `most` (1 to WR_BATCH_BLOCKS) blocks from the bin, past the cache; how many. */
 unsigned wr_cache_take_batch(wr_cache *cache, unsigned class, unsigned most, void **out);
 
+/* Gives up the slab that a bin keeps, if it keeps one; for the owner in a slow call, and a thief.
+ */
+void wr_cache_leave_slab(wr_cache_bin *bin);
+
 /* Gives up the slabs that the cache keeps; its blocks stay. While a thief is at it, that does. */
 void wr_cache_leave_slabs(wr_cache *cache);
 

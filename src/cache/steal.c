@@ -91,20 +91,11 @@ static void take_from_bin(wr_cache *cache, unsigned class, bool ordered)
     }
 }
 
-static void take_slab(wr_cache_bin *bin)
-{
-    wr_span *slab = bin->slab;
-    if (slab != NULL) {
-        bin->slab = NULL; /* first, for a fork in between */
-        wr_bin_give_up(slab);
-    }
-}
-
 static void take_all(wr_cache *cache, bool ordered)
 {
     for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
         take_from_bin(cache, class, ordered);
-        take_slab(&cache->bins[class]);
+        wr_cache_leave_slab(&cache->bins[class]);
     }
     wr_capacity_swept(cache);
 }

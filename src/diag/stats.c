@@ -51,9 +51,16 @@ void wr_stats_read(weir_stats *stats)
     wr_limit_get(&stats->limit_soft, &stats->limit_hard);
 }
 
+typedef struct tally {
+    unsigned class;
+    weir_class_stats *stats;
+} tally;
+
 /* Adds the slab that begins at a slice whose head bit was seen, if it is one of the class. */
-static void count_slab(wr_region *region, unsigned slice, unsigned class, weir_class_stats *stats)
+static void count_slab(wr_region *region, unsigned slice, void *context)
 {
+    unsigned class = ((const tally *)context)->class;
+    weir_class_stats *stats = ((const tally *)context)->stats;
     if (wr_load_relaxed(&region->class_of[slice]) != class) {
         return;
     }
@@ -81,15 +88,7 @@ bool wr_stats_read_class(unsigned n, weir_class_stats *stats)
         .block_size = wr_size_classes[class].block_bytes,
         .sparse = wr_bin_is_sparse(&wr_heap_default.bins[class]),
     };
-    for (unsigned r = 0; r < wr_region_count(); r++) {
-        wr_region *region = wr_region_at(r);
-        for (unsigned word = 0; word < WR_SUMMARY_WORDS; word++) {
-            /* Observes the class bytes of the slabs; pairs with wr_span_open(). */
-            uint64_t heads = wr_load_acquire(&region->slices[word].head);
-            for (; heads != 0; heads &= heads - 1) {
-                count_slab(region, word * WR_WORD_BITS + wr_lowest_bit(heads), class, stats);
-            }
-        }
-    }
+    tally counted = {class, stats};
+    wr_span_each(count_slab, &counted);
     return true;
 }

@@ -71,11 +71,7 @@ static void *alloc_span(size_t bytes, bool zero)
     }
     wr_span *span = wr_span_obtain(start, 0);
     if (span == NULL) {
-        if (is_zero) {
-            wr_slice_release_purged(start, slices);
-        } else {
-            wr_slice_release(start, slices);
-        }
+        wr_slice_unclaim(start, slices, is_zero);
         return NULL;
     }
     span->class = WR_CLASS_NONE;

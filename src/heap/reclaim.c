@@ -136,10 +136,7 @@ static bool is_idle(wr_cache *cache)
         last_activity = sweep_time;
         return false;
     }
-    if (cache->idle || sweep_time - cache->seen_ms < WR_IDLE_MS) {
-        return false;
-    }
-    return true;
+    return !cache->idle && sweep_time - cache->seen_ms >= WR_IDLE_MS;
 }
 
 static bool is_any(wr_cache *cache)

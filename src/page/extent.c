@@ -218,10 +218,8 @@ size_t wr_extent_trim(size_t keep_bytes)
                 wr_slice_drop(bytes / WR_SLICE_BYTES);
                 brk_end = cut;
                 given = bytes;
-            } else if (zero) {
-                wr_slice_release_purged(cut, bytes / WR_SLICE_BYTES);
             } else {
-                wr_slice_release(cut, bytes / WR_SLICE_BYTES);
+                wr_slice_unclaim(cut, bytes / WR_SLICE_BYTES, zero);
             }
         }
     }

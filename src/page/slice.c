@@ -221,6 +221,15 @@ void wr_slice_release_purged(uintptr_t address, size_t count)
     release(address, count, ZERO);
 }
 
+void wr_slice_unclaim(uintptr_t address, size_t count, bool zero)
+{
+    if (zero) {
+        wr_slice_release_purged(address, count);
+    } else {
+        wr_slice_release(address, count);
+    }
+}
+
 void wr_slice_release_refunded(uintptr_t address, size_t count)
 {
     release(address, count, ZERO);

@@ -32,6 +32,9 @@ uintptr_t wr_slice_claim(size_t count, bool *zero);
  * available, or the limit forbids it. */
 bool wr_slice_claim_at(uintptr_t address, size_t count, bool *zero);
 
+/* Gives slices back that nobody has touched since their claim, which told `zero` of them. */
+void wr_slice_unclaim(uintptr_t address, size_t count, bool zero);
+
 /* Gives claimed slices back; they may hold anything. */
 void wr_slice_release(uintptr_t address, size_t count);
 

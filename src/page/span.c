@@ -161,6 +161,20 @@ wr_span *wr_span_at(uintptr_t address)
     return wr_load_acquire(&region->span[wr_slice_number(address)]);
 }
 
+void wr_span_each(wr_span_visit *visit, void *context)
+{
+    for (unsigned r = 0; r < wr_region_count(); r++) {
+        wr_region *region = wr_region_at(r);
+        for (unsigned w = 0; w < WR_SUMMARY_WORDS; w++) {
+            /* Observes what a span was opened with; pairs with wr_span_open(). */
+            uint64_t heads = wr_load_acquire(&region->slices[w].head);
+            for (; heads != 0; heads &= heads - 1) {
+                visit(region, w * WR_WORD_BITS + wr_lowest_bit(heads), context);
+            }
+        }
+    }
+}
+
 static size_t committed_at(wr_region *region, unsigned slice)
 {
     /* Relaxed: at rest. */
@@ -180,18 +194,14 @@ static size_t committed_at(wr_region *region, unsigned slice)
     }
 }
 
+static void add_committed(wr_region *region, unsigned slice, void *bytes)
+{
+    *(size_t *)bytes += committed_at(region, slice);
+}
+
 size_t wr_span_committed_bytes(void)
 {
     size_t bytes = 0;
-    for (unsigned r = 0; r < wr_region_count(); r++) {
-        wr_region *region = wr_region_at(r);
-        for (unsigned word = 0; word < WR_SUMMARY_WORDS; word++) {
-            /* Relaxed: at rest. */
-            uint64_t heads = wr_load_relaxed(&region->slices[word].head);
-            for (; heads != 0; heads &= heads - 1) {
-                bytes += committed_at(region, word * WR_WORD_BITS + wr_lowest_bit(heads));
-            }
-        }
-    }
+    wr_span_each(add_committed, &bytes);
     return bytes;
 }

@@ -96,6 +96,11 @@ bool wr_span_try_close(wr_span *span, wr_span_kind kind);
  * address will do; the answer stays true as long as the caller keeps the span from being freed. */
 wr_span *wr_span_find(uintptr_t address);
 
+/* Calls `visit` with the first slice of each span in use. One that is opened or closed meanwhile
+ * may be missed, or out of use by then; its descriptor can be read all the same. */
+typedef void wr_span_visit(wr_region *region, unsigned slice, void *context);
+void wr_span_each(wr_span_visit *visit, void *context);
+
 /* Charged bytes of all spans in use (page/commit), while no other thread opens or closes one. */
 size_t wr_span_committed_bytes(void);
 
