@@ -638,6 +638,7 @@ int main(void)
 {
     stress.scenario = "between";
     CHECK(steps_are_built());
+    stress_alone();
     bin = &wr_heap_default.bins[wr_size_class_of(BLOCK_BYTES)];
     for (unsigned i = 0; i < 2; i++) {
         CHECK((caches[i] = wr_cache_create(wr_heap_default.bins)) != NULL);

@@ -330,6 +330,7 @@ int main(void)
 {
     stress.scenario = "forked";
     CHECK(steps_are_built());
+    stress_alone();
     weir_free(weir_malloc(1)); /* registers what runs in children */
     victim = wr_cache_create(wr_heap_default.bins);
     CHECK(victim != NULL);

@@ -14,6 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/options.h"
+
 struct stress stress;
 
 _Noreturn void stress_failed(const char *file, int line, const char *condition)
@@ -27,6 +29,13 @@ _Noreturn void stress_failed(const char *file, int line, const char *condition)
         (void)written;
     }
     abort();
+}
+
+void stress_alone(void)
+{
+    char background[] = "WEIR_BACKGROUND=0";
+    char *const settings[] = {background, NULL};
+    wr_options_parse(settings);
 }
 
 /* ---- random numbers ---- */

@@ -31,6 +31,10 @@ extern struct stress stress;
 #define CHECK(condition) ((condition) ? (void)0 : stress_failed(__FILE__, __LINE__, #condition))
 _Noreturn void stress_failed(const char *file, int line, const char *condition);
 
+/* No thread but the program's own: weir's purger would sweep caches, and make what a step finds a
+ * matter of time. Before the program has a second cache. */
+void stress_alone(void);
+
 uint64_t random_next(uint64_t *state);
 /* 0 to below - 1. */
 size_t random_below(uint64_t *state, size_t below);

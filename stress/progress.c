@@ -321,6 +321,7 @@ static bool stop_once(void)
 int main(void)
 {
     stress.scenario = "progress";
+    stress_alone();
     /* Giving back the end of the data segment is like growth: others that need the kernel wait. */
     char brk[] = "WEIR_BRK=0";
     char *const settings[] = {brk, NULL};

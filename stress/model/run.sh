@@ -53,8 +53,7 @@ check() {
   (cd "$directory" && spin -DMUTANT="$2" -a "$1.pml" >spin.log 2>&1 && [ -f pan.c ] &&
     cc -O2 -DSAFETY -DCOLLAPSE -DVECTORSZ=1024 -o pan pan.c 2>>spin.log) ||
     { cat "$directory/spin.log" >&2; echo "run.sh: $1 does not compile" >&2; exit 2; }
-  "$directory/pan" -m$depth_max -w22 >"$directory/pan.log" 2>&1 || true
-  (cd "$directory" && rm -f pan pan.?)
+  (cd "$directory" && ./pan -m$depth_max -w22 >pan.log 2>&1 || true; rm -f pan pan.?)
   # A search that was cut short proves nothing.
   if grep -q 'max search depth too small\|out of memory\|Search not completed' "$directory/pan.log" &&
     ! grep -q 'errors: 1' "$directory/pan.log"; then
