@@ -4,11 +4,13 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -125,6 +127,51 @@ static void read_until_closed(int from, pid_t child, struct outcome *outcome)
     assert_int_equal(waitpid(child, &status, 0), child);
     outcome->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     outcome->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+bool read_proc(const char *name, char *text, size_t room)
+{
+    char path[300];
+    (void)snprintf(path, sizeof path, "/proc/self/%s", name);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) {
+        return false;
+    }
+    ssize_t bytes = read(file, text, room - 1);
+    text[bytes > 0 ? bytes : 0] = '\0';
+    CHECK(close(file) == 0);
+    return bytes > 0;
+}
+
+/* An entry of a directory as getdents64(2) gives it. */
+struct entry {
+    uint64_t inode;
+    int64_t offset;
+    uint16_t length;
+    unsigned char type;
+    char name[];
+};
+
+unsigned list_threads(int ids[THREADS_MOST])
+{
+    _Alignas(struct entry) char entries[4096];
+    unsigned count = 0;
+    long bytes;
+    int directory = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    CHECK(directory >= 0);
+    while ((bytes = syscall(SYS_getdents64, directory, entries, sizeof entries)) > 0) {
+        for (long at = 0; at < bytes;) {
+            const struct entry *entry = (const void *)(entries + at);
+            int id = (int)strtol(entries + at + offsetof(struct entry, name), NULL, 10);
+            if (id > 0) { /* not "." and ".." */
+                CHECK(count < THREADS_MOST);
+                ids[count++] = id;
+            }
+            at += entry->length;
+        }
+    }
+    CHECK(close(directory) == 0);
+    return count;
 }
 
 void drop_signal_handlers(void)

@@ -58,6 +58,14 @@ struct outcome {
     char text[8192]; /* what it wrote to stderr, terminated by 0 */
 };
 
+/* A file under /proc/self, as far as it fits, without a call of the family; false if there is none.
+ */
+bool read_proc(const char *name, char *text, size_t room);
+
+/* The numbers of this process's threads, likewise; how many. They need not lie near each other. */
+enum { THREADS_MOST = 64 };
+unsigned list_threads(int ids[THREADS_MOST]);
+
 /* In a forked child: cmocka's signal handlers would go on with the tests there. */
 void drop_signal_handlers(void);
 

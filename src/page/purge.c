@@ -15,6 +15,9 @@ typedef enum manner {
     LAZILY,   /* what is dirty, at the kernel's leisure */
 } manner;
 
+/* Runs that the kernel refused to take back (memory is locked). Relaxed: a statistic. */
+static _Atomic size_t refused_runs;
+
 /* Purges the run of slices that starts at a bit; returns the slices purged. */
 static size_t purge_run(wr_region *region, unsigned slice, unsigned count, manner how)
 {
@@ -30,6 +33,7 @@ static size_t purge_run(wr_region *region, unsigned slice, unsigned count, manne
         wr_slice_release_purged(address, count);
     } else {
         wr_slice_release(address, count);
+        (void)wr_fetch_add_relaxed(&refused_runs, 1);
         return 0;
     }
     return count;
@@ -85,19 +89,21 @@ static size_t purge_pass(size_t keep_slices, manner how, bool whole)
     return purged;
 }
 
-/* Purges in a row that the kernel refused (memory is locked), and until when none is tried again.
- * Relaxed: hints. */
+/* Purges in a row of which the kernel refused all, and until when none is tried again. Relaxed:
+ * hints. */
 static _Atomic unsigned refusals;
 static _Atomic uint64_t rest_until;
 
 static size_t purge(size_t keep_slices, manner how)
 {
     enum { REST_MS = 1000 };
+    size_t refused_before = wr_load_relaxed(&refused_runs);
     size_t purged = wr_huge_is_asked() ? purge_pass(keep_slices, how, true) : 0;
     purged += purge_pass(keep_slices, how, false);
     if (purged != 0) {
         wr_store_relaxed(&refusals, 0);
-    } else if (wr_slice_dirty_count() > keep_slices) {
+    } else if (wr_load_relaxed(&refused_runs) != refused_before) {
+        /* What others were faster to claim is no refusal. */
         (void)wr_fetch_add_relaxed(&refusals, 1);
         wr_store_relaxed(&rest_until, wr_host_milliseconds() + REST_MS);
     }

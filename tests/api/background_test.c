@@ -4,7 +4,6 @@
  */
 #include "support.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,30 +21,17 @@
 
 /* ---- what the kernel says, without a call of the family ---- */
 
-/* A file under /proc/self, as far as it fits; false if there is none. */
-static bool read_proc(const char *name, char *text, size_t room)
-{
-    char path[300];
-    (void)snprintf(path, sizeof path, "/proc/self/%s", name);
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0) {
-        return false;
-    }
-    ssize_t bytes = read(file, text, room - 1);
-    text[bytes > 0 ? bytes : 0] = '\0';
-    close(file);
-    return bytes > 0;
-}
-
-/* The number of the thread of that name, or 0. Threads are numbered upwards from the process. */
+/* The number of the thread of that name, or 0. */
 static int purger_id(void)
 {
     char name[64];
     char text[64];
-    for (int id = getpid(); id < getpid() + 500; id++) {
-        (void)snprintf(name, sizeof name, "task/%d/comm", id);
+    int ids[THREADS_MOST];
+    unsigned count = list_threads(ids);
+    for (unsigned i = 0; i < count; i++) {
+        (void)snprintf(name, sizeof name, "task/%d/comm", ids[i]);
         if (read_proc(name, text, sizeof text) && strcmp(text, NAME "\n") == 0) {
-            return id;
+            return ids[i];
         }
     }
     return 0;

@@ -5,7 +5,6 @@
 #include "heap/purger.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -156,23 +155,21 @@ static void start_purger(void)
     wait_until(is_there, 0);
 }
 
-/* Reads a file of one of the process's threads; false if there is no such thread. */
-static bool read_task(int id, const char *name, char *text, size_t room)
+/* A thread of the process of which a file in /proc says so, or 0. */
+static int find_thread(const char *name, bool (*says)(const char *text))
 {
     char path[64];
-    (void)snprintf(path, sizeof path, "/proc/self/task/%d/%s", id, name);
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0) {
-        return false;
+    char text[256];
+    int ids[THREADS_MOST];
+    unsigned count = list_threads(ids);
+    for (unsigned i = 0; i < count; i++) {
+        (void)snprintf(path, sizeof path, "task/%d/%s", ids[i], name);
+        if (read_proc(path, text, sizeof text) && says(text)) {
+            return ids[i];
+        }
     }
-    ssize_t bytes = read(file, text, room - 1);
-    text[bytes > 0 ? bytes : 0] = '\0';
-    CHECK(close(file) == 0);
-    return bytes > 0;
+    return 0;
 }
-
-/* Threads are numbered upwards from the process. */
-#define TASKS 1000
 
 /* ---- start ---- */
 
@@ -255,20 +252,18 @@ static void is_tried_again_when_refused(void)
 
 /* ---- park and wake ---- */
 
-/* What the purger's thread waits for, as the kernel says. */
-static bool waits_for_word(void)
+/* Of a thread's call in the kernel. */
+static bool says_wait_for_word(const char *text)
 {
-    char text[256];
     unsigned long call = 0;
     unsigned long word = 0;
-    for (int id = getpid() + 1; id < getpid() + TASKS; id++) {
-        if (read_task(id, "syscall", text, sizeof text) &&
-            sscanf(text, "%lu 0x%lx", &call, &word) == 2 && call == SYS_futex &&
-            word == (uintptr_t)&wr_purger_word) {
-            return true;
-        }
-    }
-    return false;
+    return sscanf(text, "%lu 0x%lx", &call, &word) == 2 && call == SYS_futex &&
+           word == (uintptr_t)&wr_purger_word;
+}
+
+static bool waits_for_word(void)
+{
+    return find_thread("syscall", says_wait_for_word) != 0;
 }
 
 static void parks_and_is_woken(void)
@@ -368,15 +363,14 @@ static void stop_for_good(void)
     wr_purger_stop(true);
 }
 
+static bool says_purger(const char *text)
+{
+    return strcmp(text, "weir purger\n") == 0;
+}
+
 static bool is_gone(void)
 {
-    char text[256];
-    for (int id = getpid() + 1; id < getpid() + TASKS; id++) {
-        if (read_task(id, "comm", text, sizeof text) && strcmp(text, "weir purger\n") == 0) {
-            return false;
-        }
-    }
-    return true;
+    return find_thread("comm", says_purger) == 0;
 }
 
 /* Its thread is being made when the process begins to end. */
