@@ -30,8 +30,9 @@ build() {
 }
 
 # run_tests PRESET: the application tests are slow and take no sanitizer, so one preset has them.
+# Time limits are far above what a test takes: they end what hangs, on a busy machine too.
 run_tests() {
-  local args=(--preset "$1" --no-tests=error)
+  local args=(--preset "$1" --no-tests=error -j "$(nproc)")
   [ "$1" = release ] || args+=(-LE apps)
   ctest "${args[@]}" 2>&1 | tee "$work_dir/ctest.log"
 }
