@@ -4,7 +4,7 @@
 #   test.sh [PHASE ...]   all phases by default, else those named, in the order below
 #
 # Phases: check (the scripts of ci/check/ on a release build), models (stress/model/run.sh), fuzz (a
-# minute for each target), debug, asan, ubsan (build and ctest with that preset), coverage
+# minute for each target; beside the models, since both have one thread most of the time), debug, asan, ubsan (build and ctest with that preset), coverage
 # (ci/coverage.sh), tsan, release-clang (as debug), release (the same, with the application tests).
 # Installs what is missing first. Every phase is run, whatever the others gave; the exit status is
 # 0 if all passed. The output ends with a table of the phases and, last, with what ctest said at the
@@ -17,6 +17,7 @@ work_dir=$(mktemp -d)
 trap 'rm -rf "$work_dir"' EXIT
 table=()
 failed=0
+fuzz_job= # its process while it runs beside another phase
 
 # build PRESET: quiet unless it fails.
 build() {
@@ -37,12 +38,28 @@ run_tests() {
   ctest "${args[@]}" 2>&1 | tee "$work_dir/ctest.log"
 }
 
+start_fuzz() {
+  stress/run.sh fuzz --seconds 120 >"$work_dir/fuzz.log" 2>&1 &
+  fuzz_job=$!
+}
+
+end_fuzz() {
+  local result=0
+  [ -n "$fuzz_job" ] || start_fuzz
+  wait "$fuzz_job" || result=$?
+  cat "$work_dir/fuzz.log"
+  return "$result"
+}
+
 run_phase() {
   case $1 in
     install) ci/install.sh ;;
     check) build release && ci/check.sh build/release ;;
-    models) stress/model/run.sh ;;
-    fuzz) stress/run.sh fuzz --seconds 120 ;;
+    models)
+      ! is_wanted fuzz || start_fuzz
+      stress/model/run.sh
+      ;;
+    fuzz) end_fuzz ;;
     coverage) ci/coverage.sh ;;
     *) build "$1" && run_tests "$1" ;;
   esac
@@ -62,6 +79,13 @@ if [ "${1:-}" = --help ] || [ "${1:-}" = -h ]; then
   sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
   exit 0
 fi
+arguments=("$@")
+
+# is_wanted PHASE: by the arguments.
+is_wanted() {
+  [ ${#arguments[@]} -eq 0 ] || [[ " ${arguments[*]} " == *" $1 "* ]]
+}
+
 for wanted; do
   if [[ " ${phases[*]} " != *" $wanted "* ]]; then
     echo "ci/test.sh: no phase $wanted; there are: ${phases[*]}" >&2
@@ -71,7 +95,7 @@ done
 
 phase install
 for name in "${phases[@]}"; do
-  if [ $# -eq 0 ] || [[ " $* " == *" $name "* ]]; then
+  if is_wanted "$name"; then
     phase "$name"
   fi
 done

@@ -920,7 +920,8 @@ static void allocate(unsigned number, uint64_t *random)
 {
     void *live[LIVE];
     unsigned count = 0;
-    for (unsigned round = 0; round < ROUNDS; round++) {
+    /* Until a thief has been there, however few processors there are. */
+    for (unsigned round = 0; round < ROUNDS || wr_load_relaxed(&sweeps) == 0; round++) {
         bool growing = round / 1000 % 2 == 0;
         uint64_t draw = random_next(random);
         if (count == 0 || (count < LIVE && draw % 8 < (growing ? 5u : 3u))) {
