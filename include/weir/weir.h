@@ -128,7 +128,8 @@ WEIR_API int weir_malloc_trim(size_t pad) WEIR_NOEXCEPT;
  * `n`, errno is ENOMEM, and the rest of `out` is untouched. Cheaper than n single calls. */
 WEIR_API size_t weir_malloc_batch(size_t size, size_t n, void **out) WEIR_NOEXCEPT WEIR_USED;
 
-/* Frees `n` blocks of any sizes and origins; NULL entries are allowed. `ptrs` may be permuted. */
+/* Frees `n` blocks of any sizes and origins; NULL entries are allowed. `ptrs` may be permuted. Many
+ * blocks are cheaper than by single calls, most of all where neighbours stand near each other. */
 WEIR_API void weir_free_batch(size_t n, void **ptrs) WEIR_NOEXCEPT;
 
 /* A block of at least `size` bytes, all of which may be used: their number goes to `*actual`.

@@ -21,9 +21,8 @@ size_t weir_malloc_batch(size_t size, size_t n, void **out)
 
 void weir_free_batch(size_t n, void **ptrs)
 {
-    for (size_t i = 0; i < n; i++) {
-        wr_fast_free(ptrs[i]);
-    }
+    wr_alloc_free_batch(wr_slow_cache(), n, ptrs, "free");
+    wr_limit_answer(); /* a purge may claim, and so charge, for a moment */
 }
 
 void *weir_alloc_at_least(size_t size, size_t *actual)

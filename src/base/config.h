@@ -27,6 +27,10 @@
 /* Blocks that a thread takes from or returns to a slab in one step: one bitmap word. */
 #define WR_BATCH_BLOCKS 64
 
+/* Blocks of a batch that are freed past the cache in one step: the more there are, the more of them
+ * share a bitmap word or a slab; 2 KiB of stack. */
+#define WR_FREE_BATCH_BLOCKS 256
+
 /* Virtual size of a thread's cache. Header and first pointer arrays fill its head, which is a page
  * where pages are smallest; the large pointer arrays behind it cost memory only once their bin is
  * hot (with pages of 16 KiB the first of them come with the head). */

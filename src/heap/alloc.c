@@ -40,6 +40,19 @@ static void *pop(wr_cache_bin *bin)
     return block;
 }
 
+/* False when the bin is full. */
+static bool push(wr_cache_bin *bin, void *block)
+{
+    wr_cache_entry *top = wr_load_relaxed(&bin->top); /* the owner's own store */
+    if (top >= wr_load_relaxed(&bin->end)) {
+        return false;
+    }
+    wr_store_relaxed(top, block);
+    /* As wr_fast_push(); pairs with take_from_bin() in cache/steal.c. */
+    wr_store_release(&bin->top, top + 1);
+    return true;
+}
+
 static void *try_small(wr_cache *cache, unsigned class)
 {
     if (!wr_cache_is_real(cache)) {
@@ -158,16 +171,10 @@ static void free_small(wr_cache *cache, unsigned class, void *ptr, const char *f
         wr_purger_poke(false, false);
         return;
     }
-    wr_cache_bin *bin = &cache->bins[class];
-    wr_cache_entry *top = wr_load_relaxed(&bin->top); /* the owner's own store */
-    if (top >= wr_load_relaxed(&bin->end)) {
+    if (!push(&cache->bins[class], ptr)) {
         wr_cache_overflow(cache, class, ptr, function);
         end_slow_call(cache, true);
-        return;
     }
-    wr_store_relaxed(top, ptr);
-    /* As wr_fast_push(); pairs with take_from_bin() in cache/steal.c. */
-    wr_store_release(&bin->top, top + 1);
 }
 
 void wr_alloc_free(wr_cache *cache, void *ptr, const char *function)
@@ -185,6 +192,37 @@ void wr_alloc_free(wr_cache *cache, void *ptr, const char *function)
         report(span, ptr, function);
     }
     count_slow_call(cache, true);
+}
+
+/* Blocks that found no room in the cache go to their slabs, a word of a slab's bitmap at a time. */
+static void return_past_cache(wr_cache *cache, unsigned count, void **blocks, const char *function)
+{
+    wr_bin_return(count, blocks, function);
+    count_slow_call(cache, true);
+}
+
+void wr_alloc_free_batch(wr_cache *cache, size_t n, void **ptrs, const char *function)
+{
+    void *past[WR_FREE_BATCH_BLOCKS];
+    unsigned count = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (ptrs[i] == NULL) {
+            continue;
+        }
+        unsigned class = wr_alloc_class_of(ptrs[i]);
+        if (class == WR_CLASS_NONE) {
+            wr_alloc_free(cache, ptrs[i], function);
+        } else if (!wr_cache_is_real(cache) || !push(&cache->bins[class], ptrs[i])) {
+            past[count++] = ptrs[i];
+        }
+        if (count == WR_FREE_BATCH_BLOCKS) {
+            return_past_cache(cache, count, past, function);
+            count = 0;
+        }
+    }
+    if (count != 0) {
+        return_past_cache(cache, count, past, function);
+    }
 }
 
 /* Moves an object to a block or object of another kind; `old_bytes` of it are in use. */

@@ -21,6 +21,10 @@ size_t wr_alloc_batch(wr_cache *cache, size_t size, size_t n, void **out);
 /* Frees ptr, not NULL. */
 void wr_alloc_free(wr_cache *cache, void *ptr, const char *function);
 
+/* Frees n pointers, of which some may be NULL: what the cache has no room for goes straight to its
+ * slabs, cheapest where neighbours come together (an array sorted by address). */
+void wr_alloc_free_batch(wr_cache *cache, size_t n, void **ptrs, const char *function);
+
 /* The object ptr, not NULL, at a new size above 0. */
 void *wr_alloc_resize(wr_cache *cache, void *ptr, size_t size, const char *function);
 

@@ -182,6 +182,39 @@ static void test_alloc_batch_of_none_writes_nothing(void **state)
     assert_ptr_equal(untouched, &real);
 }
 
+static void test_free_batch_returns_blocks_of_all_kinds(void **state)
+{
+    (void)state;
+    enum { COUNT = 3 * WR_FREE_BATCH_BLOCKS };
+    static const size_t sizes[] = {16, 40, 300, 4000, 40000};
+    static void *blocks[COUNT];
+    for (unsigned c = 0; c < COUNT_OF(caches); c++) {
+        for (unsigned i = 0; i < COUNT; i++) {
+            blocks[i] = i % 7 == 0 ? NULL : wr_alloc(caches[c], sizes[i % COUNT_OF(sizes)], 1);
+            assert_true(i % 7 == 0 || blocks[i] != NULL);
+        }
+        wr_alloc_free_batch(caches[c], COUNT, blocks, "free");
+        wr_cache_drain(real);
+        assert_bins_at_rest();
+    }
+}
+
+static void test_free_batch_fills_the_cache_first_and_makes_one_slow_call_of_the_rest(void **state)
+{
+    (void)state;
+    enum { COUNT = WR_FREE_BATCH_BLOCKS };
+    void *blocks[COUNT];
+    unsigned class = wr_size_class_of(48);
+    assert_int_equal(wr_alloc_batch(real, 48, COUNT, blocks), COUNT);
+    size_t calls = wr_load_relaxed(&real->slow_calls);
+    wr_alloc_free_batch(real, COUNT, blocks, "free");
+    wr_cache_bin *bin = &real->bins[class];
+    assert_ptr_equal(wr_load_relaxed(&bin->top), wr_load_relaxed(&bin->end));
+    assert_int_equal(wr_load_relaxed(&real->slow_calls), calls + 1);
+    wr_cache_drain(real);
+    assert_bins_at_rest();
+}
+
 static void test_free_by_another_cache_puts_the_block_there(void **state)
 {
     (void)state;
@@ -674,6 +707,8 @@ int main(void)
         cmocka_unit_test(test_alloc_batch_gives_distinct_blocks_of_the_class),
         cmocka_unit_test(test_alloc_batch_takes_what_the_cache_holds_first),
         cmocka_unit_test(test_alloc_batch_of_none_writes_nothing),
+        cmocka_unit_test(test_free_batch_returns_blocks_of_all_kinds),
+        cmocka_unit_test(test_free_batch_fills_the_cache_first_and_makes_one_slow_call_of_the_rest),
         cmocka_unit_test(test_free_by_another_cache_puts_the_block_there),
         cmocka_unit_test(test_alloc_large_is_counted_in_a_real_cache),
         cmocka_unit_test(test_resize_within_the_class_stays),
