@@ -92,6 +92,9 @@ WEIR_API int weir_rcu_stats_get(weir_rcu_stats *stats, size_t size) WEIR_NOEXCEP
 
 #ifdef URCU_API_MAP
 
+/* Once more, for where <urcu/flavor.h> came before the names were mapped to those of a flavour. */
+extern const struct rcu_flavor_struct rcu_flavor;
+
 static inline void weir_free_rcu(void *p)
 {
     weir_free_rcu_flavor(p, &rcu_flavor);

@@ -166,12 +166,18 @@ void wr_vm_set_huge(void *start, size_t bytes, bool huge)
     errno = saved;
 }
 
+/* Counts mappings that left their addresses. Another thread may get these next, by a mapping of its
+ * own that grows into them: the kernel orders the two, and this says so in the memory model. */
+static _Atomic uint32_t moves;
+
 bool wr_vm_grow(void *start, size_t old_bytes, size_t new_bytes)
 {
     int saved = errno;
     bool done = mremap(start, old_bytes, new_bytes, 0) != MAP_FAILED;
     errno = saved;
     if (done) {
+        /* Observes what was done there by who had the addresses; pairs with wr_vm_move(). */
+        (void)wr_load_acquire(&moves);
         wr_vm_count_mapped(new_bytes - old_bytes, 0);
     }
     return done;
@@ -195,6 +201,8 @@ void wr_vm_unreserve(void *start, size_t bytes)
 bool wr_vm_move(void *start, size_t old_bytes, void *reserved, size_t new_bytes)
 {
     int saved = errno;
+    /* Publishes what was done at the addresses that are left; pairs with wr_vm_grow(). */
+    (void)wr_fetch_add_seq_cst(&moves, 1);
     /* A kernel that fails here may have unmapped the reserved addresses before, and another thread
      * may have them by now: so they are left alone. At worst addresses without memory stay taken.
      */

@@ -76,6 +76,12 @@ void weir_rcu_thread_flush(void)
 {
     int saved = errno;
     wr_rcu_gather_flush();
+    wr_rcu_flavor *flavor;
+    for (unsigned n = 0; (flavor = wr_rcu_flavor_at(n)) != NULL; n++) {
+        if (wr_load_relaxed(&flavor->pending_objects) != 0) { /* in a child, its parent's too */
+            wr_rcu_reclaimer_look(flavor);
+        }
+    }
     errno = saved;
 }
 
