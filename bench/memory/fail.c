@@ -1,6 +1,7 @@
 /* See fail.h. */
 #include "memory/fail.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -14,7 +15,7 @@ _Noreturn void fail(const char *format, ...)
     /* relaxed: the flag publishes nothing. */
     while (atomic_flag_test_and_set_explicit(&failing, memory_order_relaxed))
         pause();
-    fprintf(stderr, "weir_bench_memory: ");
+    fprintf(stderr, "%s: ", program_invocation_short_name);
     va_list arguments;
     va_start(arguments, format);
     vfprintf(stderr, format, arguments);
