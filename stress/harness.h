@@ -91,6 +91,10 @@ struct scenario {
     const char *meaning;
 };
 
+#ifdef STRESS_RCU /* the program on libweir-rcu has a scenario of its own */
+#define SCENARIOS(X)                                                                               \
+    X(deferred, "objects are replaced under RCU's readers, and their free is deferred")
+#else
 #define SCENARIOS(X)                                                                               \
     X(mixed, "each thread allocates, resizes and frees all kinds of blocks of its own")            \
     X(rings, "each thread frees what its neighbour allocated")                                     \
@@ -104,6 +108,7 @@ struct scenario {
     X(purges, "threads work, sleep and die while others give all memory back")                     \
     X(scarce, "kernel calls fail now and then")                                                    \
     X(options, "every option at its bounds and default")
+#endif
 
 #define SCENARIO_DECLARE(name, meaning) void scenario_##name(void);
 SCENARIOS(SCENARIO_DECLARE)

@@ -14,7 +14,7 @@ seconds=60
 preset=release
 delay=200
 fuzz=no
-targets=(weir_stress weir_stress_steps weir_stress_progress)
+targets=(weir_stress weir_stress_steps weir_stress_progress weir_stress_rcu weir_stress_rcu_steps)
 options=()
 scenarios=()
 
@@ -72,15 +72,18 @@ fi
 export TSAN_OPTIONS="die_after_fork=0${TSAN_OPTIONS:+:$TSAN_OPTIONS}"
 
 if [ "${#scenarios[@]}" -eq 0 ]; then
-  mapfile -t scenarios < <("$build/stress/weir_stress" --help | sed -n 's/^  \([a-z]*\) .*/\1/p')
+  mapfile -t scenarios < <({ "$build/stress/weir_stress" --help; "$build/stress/weir_stress_rcu" --help; } |
+    sed -n 's/^  \([a-z]*\) .*/\1/p')
   [ "${#scenarios[@]}" -gt 0 ] || fail "no scenario"
 fi
 each=$(awk -v s="$seconds" -v n="${#scenarios[@]}" 'BEGIN { printf "%.2f", s / n / 2 }')
 
 failed=()
 for scenario in "${scenarios[@]}"; do
-  "$build/stress/weir_stress" "$scenario" --seconds "$each" "${options[@]}" || failed+=("$scenario")
-  "$build/stress/weir_stress_steps" "$scenario" --seconds "$each" --delay "$delay" \
+  program=$build/stress/weir_stress
+  [ "$scenario" != deferred ] || program+=_rcu
+  "$program" "$scenario" --seconds "$each" "${options[@]}" || failed+=("$scenario")
+  "${program}_steps" "$scenario" --seconds "$each" --delay "$delay" \
     "${options[@]}" || failed+=("$scenario with delays")
 done
 "$build/stress/weir_stress_progress" || failed+=(progress)
