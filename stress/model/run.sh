@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks the models exhaustively with spin, and that each mutant of them is caught.
 #
-#   run.sh [MODEL ...]   park, slab, slice, lock, steal; all by default
+#   run.sh [MODEL ...]   park, slab, slice, lock, steal, rcu; all by default
 #
 # A mutant is the model with one step wrong; one that the checker finds nothing in is a failure of
 # the model. Needs spin and a C compiler.
@@ -43,6 +43,18 @@ declare -A mutants=(
   [steal.8]="enter: does not look at the thief"
   [steal.9]="wr_cache_refill: takes the bin for empty because the call has seen it so"
   [lock.3]="wr_lock_release: wakes nobody"
+  [rcu.1]="wr_rcu_round_run: waits for readers before it collects"
+  [rcu.2]="wr_rcu_gather_take: takes a batch that its owner holds"
+  [rcu.3]="hold: believes its own note of the batch"
+  [rcu.4]="pass_on: counts before it queues"
+  [rcu.5]="wr_rcu_round_run: answers barriers asked for after it collected"
+  [rcu.6]="collect: takes only what is old, for a barrier too"
+  [rcu.7]="sleep_reclaimer: no second look before it sleeps for good"
+  [rcu.8]="announce: looks at the reclaimer's sleep before it counts"
+  [rcu.9]="wr_rcu_round_run: waits for no reader"
+  [rcu.10]="take_aged: takes nothing"
+  [rcu.11]="wr_rcu_reclaimer_barrier: does not ring"
+  [rcu.12]="hand_over: does not look at the reclaimer's sleep"
 )
 
 # check MODEL MUTANT: prints spin's verdict; 0 if no error was found.
@@ -67,7 +79,7 @@ states_of() {
   sed -n 's/^ *\([0-9.e+]*\) states, stored.*/\1/p' "$work_dir/$1.0/pan.log"
 }
 
-[ $# -gt 0 ] || set -- park slab slice lock steal
+[ $# -gt 0 ] || set -- park slab slice lock steal rcu
 for model; do
   [ -f "$here/$model.pml" ] || { echo "run.sh: no model $model" >&2; exit 2; }
   if check "$model" 0; then
