@@ -3,7 +3,7 @@
 #
 #   drive.sh BIN_DIR [SECONDS [PRELOAD]]
 #
-# BIN_DIR holds weir_example_server and weir_example_load. PRELOAD is a malloc that the server (and
+# BIN_DIR holds weir_example_server, or what SERVER names instead, and weir_example_load. PRELOAD is a malloc that the server (and
 # only the server) runs with; it is asked for its summary. CLIENTS and THREADS come from the
 # environment, 16 and 4 by default. Fails if the server does not start, the load finds a wrong value,
 # or the server does not end cleanly.
@@ -24,7 +24,7 @@ cleanup() {
 }
 trap cleanup EXIT
 
-server=("$bin_dir/weir_example_server" --port 0 --threads "${THREADS:-4}")
+server=("$bin_dir/${SERVER:-weir_example_server}" --port 0 --threads "${THREADS:-4}")
 if [ -n "$preload" ]; then
   server=(env "LD_PRELOAD=$preload" WEIR_SUMMARY=1 "${server[@]}")
 fi
