@@ -42,6 +42,9 @@ static _Atomic size_t values[WR_OPTION_COUNT];
 static const char prefix[] = "WEIR_";
 #define PREFIX_LENGTH (sizeof prefix - 1)
 
+/* Of libweir-rcu, which reads them itself. */
+static const char others[] = "WEIR_RCU_";
+
 /* A number with an optional power-of-1024 suffix; false if text is anything else. */
 static bool parse_size(const char *text, size_t *value)
 {
@@ -200,10 +203,10 @@ static void parse_variable(const char *variable)
     warn(variable, name_length, "no such option, ignored");
 }
 
-static bool has_prefix(const char *variable)
+static bool begins_with(const char *variable, const char *begin)
 {
-    for (size_t i = 0; i < PREFIX_LENGTH; i++) {
-        if (variable[i] != prefix[i]) {
+    for (; *begin != '\0'; variable++, begin++) {
+        if (*variable != *begin) {
             return false;
         }
     }
@@ -213,7 +216,7 @@ static bool has_prefix(const char *variable)
 void wr_options_parse(char *const *environment)
 {
     for (; *environment != NULL; environment++) {
-        if (has_prefix(*environment)) {
+        if (begins_with(*environment, prefix) && !begins_with(*environment, others)) {
             parse_variable(*environment);
         }
     }

@@ -3,6 +3,7 @@
 
 #include "weir/rcu.h"
 
+#include "rcu/environment.h"
 #include "rcu/gather.h"
 #include "rcu/reclaimer.h"
 #include "rcu/watch.h"
@@ -11,8 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define LIMIT_BYTES_MIN ((size_t)64 << 10)
 
 static wr_rcu_flavor *find(const struct rcu_flavor_struct *of)
 {
@@ -23,6 +22,11 @@ static wr_rcu_flavor *find(const struct rcu_flavor_struct *of)
         abort();
     }
     return flavor;
+}
+
+__attribute__((constructor)) static void load(void)
+{
+    wr_rcu_environment_read();
 }
 
 /* There was no memory to note p. */
@@ -87,7 +91,7 @@ void weir_rcu_thread_flush(void)
 
 int weir_rcu_limit_set(size_t bytes)
 {
-    if (bytes < LIMIT_BYTES_MIN) {
+    if (bytes < WR_RCU_LIMIT_BYTES_MIN) {
         errno = EINVAL;
         return -1;
     }
@@ -147,44 +151,4 @@ int weir_rcu_stats_get(weir_rcu_stats *stats, size_t size)
     memset(stats, 0, size);
     memcpy(stats, &all, size < sizeof all ? size : sizeof all);
     return 0;
-}
-
-/* ---- environment ---- */
-
-/* The number that a variable has; false if it has none. A value that is no number, with K, M or G
- * behind it or not, up to `most`, gives one line and is ignored. */
-static bool read_variable(const char *name, size_t least, size_t most, size_t *value)
-{
-    const char *text = secure_getenv(name);
-    if (text == NULL) {
-        return false;
-    }
-    char *end;
-    errno = 0;
-    unsigned long long number = strtoull(text, &end, 10);
-    static const char units[] = "KMG";
-    const char *unit = *end == '\0' ? NULL : strchr(units, *end);
-    unsigned shift = unit == NULL ? 0 : 10 * (unsigned)(unit - units + 1);
-    bool is_number = errno == 0 && end != text && text[0] >= '0' && text[0] <= '9' &&
-                     (*end == '\0' || (unit != NULL && end[1] == '\0'));
-    if (!is_number || number > most >> shift || (size_t)number << shift < least) {
-        fprintf(stderr, "weir-rcu: %s=%s: not a number from %zu to %zu; ignored\n", name, text,
-                least, most);
-        return false;
-    }
-    *value = (size_t)number << shift;
-    return true;
-}
-
-__attribute__((constructor)) static void read_environment(void)
-{
-    int saved = errno;
-    size_t value;
-    if (read_variable("WEIR_RCU_LIMIT", LIMIT_BYTES_MIN, (size_t)1 << 62, &value)) {
-        (void)weir_rcu_limit_set(value);
-    }
-    if (read_variable("WEIR_RCU_STALL", 0, UINT32_MAX, &value)) {
-        wr_store_relaxed(&wr_rcu_stall_ms, (uint32_t)value);
-    }
-    errno = saved;
 }

@@ -56,6 +56,7 @@ bool wr_rcu_reclaimer_free_now(wr_rcu_flavor *flavor, void *p);
 /* As weir_rcu_barrier_flavor; false inside a read-side section. */
 bool wr_rcu_reclaimer_barrier(wr_rcu_flavor *flavor);
 
+#define WR_RCU_LIMIT_BYTES_MIN ((size_t)64 << 10)
 extern _Atomic size_t wr_rcu_limit_bytes;
 
 /* In the child of a fork: there is no reclaimer yet. */

@@ -295,6 +295,13 @@ static void test_option_unknown_is_ignored_with_a_line(void **state)
     check_refused("WEIR_=", "weir: WEIR_: no such option, ignored\n");
 }
 
+static void test_options_of_the_library_beside_are_left_to_it(void **state)
+{
+    (void)state;
+    check_refused("WEIR_RCU_LIMIT=1M", "");
+    check_refused("WEIR_RCU=1", "weir: WEIR_RCU: no such option, ignored\n");
+}
+
 static void test_option_name_must_match_in_length_and_case(void **state)
 {
     (void)state;
@@ -353,6 +360,7 @@ int main(void)
         cmocka_unit_test(test_share_is_bytes_or_a_part_of_the_whole),
         cmocka_unit_test(test_share_that_is_neither_is_refused_with_a_line),
         cmocka_unit_test(test_option_unknown_is_ignored_with_a_line),
+        cmocka_unit_test(test_options_of_the_library_beside_are_left_to_it),
         cmocka_unit_test(test_option_name_must_match_in_length_and_case),
         cmocka_unit_test(test_option_name_beyond_the_line_is_cut),
         cmocka_unit_test(test_options_each_fault_gives_a_line_in_order),
