@@ -48,7 +48,8 @@ WEIR_API void weir_free_rcu_batch_flavor(size_t n, void *const *ptrs,
                                          const struct rcu_flavor_struct *flavor) WEIR_NOEXCEPT;
 
 /* Returns when all that was deferred before, by any thread, is free. Returns 0, or -1 with errno
- * EDEADLK inside a read-side section, whose end it would wait for; an online thread of qsbr is
+ * EDEADLK inside a read-side section, whose end it would wait for, or in a limit callback that the
+ * library's own thread runs; an online thread of qsbr is
  * taken offline meanwhile, so to it the call is a quiescent state. Blocks: for a grace period and
  * more. */
 WEIR_API int weir_rcu_barrier_flavor(const struct rcu_flavor_struct *flavor) WEIR_NOEXCEPT;

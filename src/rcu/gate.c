@@ -4,6 +4,7 @@
 #include "rcu/futex.h"
 
 _Atomic uint32_t wr_rcu_gate_closed;
+_Thread_local uint32_t wr_rcu_gate_depth;
 
 void wr_rcu_gate_wait(void)
 {

@@ -20,12 +20,19 @@
 
 extern _Atomic uint32_t wr_rcu_gate_closed;
 
+/* How often the calling thread is in the gate: what it frees there may call the program back, which
+ * may defer a free. The outermost word is the one that fork looks at. */
+extern _Thread_local uint32_t wr_rcu_gate_depth;
+
 /* Sleeps while the gate is closed. */
 void wr_rcu_gate_wait(void);
 
 /* `passing` is a word of the calling thread's own, or of the role that it has. */
 WR_INLINE void wr_rcu_gate_enter(_Atomic uint32_t *passing)
 {
+    if (WR_UNLIKELY(wr_rcu_gate_depth++ != 0)) {
+        return;
+    }
     for (;;) {
         /* Pairs with wr_rcu_gate_close(). */
         wr_store_seq_cst(passing, 1);
@@ -40,8 +47,10 @@ WR_INLINE void wr_rcu_gate_enter(_Atomic uint32_t *passing)
 
 WR_INLINE void wr_rcu_gate_leave(_Atomic uint32_t *passing)
 {
-    /* Publishes what was done, to the forking thread; pairs with wr_rcu_gate_drained(). */
-    wr_store_release(passing, 0);
+    if (WR_LIKELY(--wr_rcu_gate_depth == 0)) {
+        /* Publishes what was done, to the forking thread; pairs with wr_rcu_gate_drained(). */
+        wr_store_release(passing, 0);
+    }
 }
 
 /* Closes the gate; waits for another that has closed it. */

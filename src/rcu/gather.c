@@ -55,6 +55,10 @@ static wr_rcu_gather *gather_of_thread(wr_rcu_flavor *flavor)
     wr_rcu_gather *gather = mine[flavor->number];
     if (WR_UNLIKELY(gather == NULL)) {
         gather = obtain(flavor);
+        if (mine[flavor->number] != NULL) { /* by a call from within obtain(), see begin() */
+            release(gather);
+            return mine[flavor->number];
+        }
         mine[flavor->number] = gather;
         if (gather != NULL && !ended) {
             (void)pthread_setspecific(thread_end, mine);
@@ -136,9 +140,20 @@ static wr_rcu_batch *hold(wr_rcu_gather *gather)
     return batch;
 }
 
+/* A new batch; NULL if there is no memory. To allocate may call the program back, for the limit on
+ * committed bytes, and that may push: it has begun one then, which serves us too. While a batch is
+ * HELD nothing is called that may do so. */
 static wr_rcu_batch *begin(wr_rcu_gather *gather)
 {
     wr_rcu_batch *batch = weir_malloc(sizeof *batch);
+    while (batch != NULL && gather->current != NULL) {
+        weir_free(batch);
+        wr_rcu_batch *other = hold(gather);
+        if (other != NULL) {
+            return other;
+        }
+        batch = weir_malloc(sizeof *batch);
+    }
     if (batch != NULL) {
         batch->count = 0;
         batch->bytes = 0;
@@ -212,8 +227,8 @@ static bool push(wr_rcu_gather *gather, void *p, bool *handed_over)
         }
     }
     write_object(gather, batch, p);
-    bool is_first = batch->count == 1;
     bool is_full = batch->count == WR_RCU_BATCH_OBJECTS || batch->bytes >= WR_RCU_BATCH_BYTES;
+    bool is_first = batch->count == 1 && !is_full; /* hand_over() looks at the reclaimer itself */
     if (!is_full) {
         put_back(gather);
     }

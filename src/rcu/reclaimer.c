@@ -163,6 +163,9 @@ void wr_rcu_reclaimer_hurry(wr_rcu_flavor *flavor)
 static bool begin_waiting(const struct rcu_flavor_struct *of, bool *was_online)
 {
     *was_online = of->read_ongoing() != 0;
+    if (wr_rcu_round_is_mine()) {
+        return false; /* called back from within a round: it cannot wait for itself */
+    }
     if (*was_online) {
         of->thread_offline();
         if (of->read_ongoing() != 0) {
@@ -255,7 +258,7 @@ void wr_rcu_reclaimer_keep_limit(wr_rcu_flavor *flavor)
     }
     wr_rcu_reclaimer_hurry(flavor);
     uint64_t end_ms = wr_rcu_now_ms() + WR_RCU_LIMIT_WAIT_MS;
-    bool may_wait = wr_rcu_flavor_liburcu(flavor)->read_ongoing() == 0;
+    bool may_wait = wr_rcu_flavor_liburcu(flavor)->read_ongoing() == 0 && !wr_rcu_round_is_mine();
     if (may_wait) {
         (void)wr_fetch_add_relaxed(&flavor->limit_waits, 1); /* a statistic */
     }

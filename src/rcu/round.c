@@ -12,6 +12,9 @@
 
 #include <sched.h>
 
+/* What a round frees may call the program back, for the limit on committed bytes. */
+static _Thread_local bool is_running;
+
 static void add(_Atomic size_t *statistic, size_t n)
 {
     wr_store_relaxed(statistic, wr_load_relaxed(statistic) + n); /* one writer: the role */
@@ -202,8 +205,14 @@ static void free_held(wr_rcu_flavor *flavor)
 
 /* ---- a round ---- */
 
+bool wr_rcu_round_is_mine(void)
+{
+    return is_running;
+}
+
 void wr_rcu_round_run(wr_rcu_flavor *flavor)
 {
+    is_running = true;
     /* What a parent had deferred; no reader of it is left. */
     if (WR_UNLIKELY(flavor->held_is_safe)) {
         free_held(flavor);
@@ -226,6 +235,7 @@ void wr_rcu_round_run(wr_rcu_flavor *flavor)
     if (wr_load_seq_cst(&flavor->sleepers) != 0) {
         wr_rcu_futex_wake(&flavor->rounds);
     }
+    is_running = false;
 }
 
 /* ---- after fork ---- */

@@ -18,6 +18,9 @@
  * Blocking: for readers. */
 void wr_rcu_round_run(wr_rcu_flavor *flavor);
 
+/* True in a thread that is running a round: it must not wait for one. */
+bool wr_rcu_round_is_mine(void);
+
 /* In the child of a fork: all that is queued or held waits for the child's first round. `is_safe`:
  * the forking thread was in no read-side section, so no reader of it is left. */
 void wr_rcu_round_recover(wr_rcu_flavor *flavor, bool is_safe);

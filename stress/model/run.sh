@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks the models exhaustively with spin, and that each mutant of them is caught.
 #
-#   run.sh [MODEL ...]   park, slab, slice, lock, steal, rcu; all by default
+#   run.sh [MODEL ...]   rcu, slab, slice, steal, park, lock; all by default
 #
 # A mutant is the model with one step wrong; one that the checker finds nothing in is a failure of
 # the model. Needs spin and a C compiler.
@@ -79,24 +79,42 @@ states_of() {
   sed -n 's/^ *\([0-9.e+]*\) states, stored.*/\1/p' "$work_dir/$1.0/pan.log"
 }
 
-[ $# -gt 0 ] || set -- park slab slice lock steal rcu
-for model; do
-  [ -f "$here/$model.pml" ] || { echo "run.sh: no model $model" >&2; exit 2; }
+# check_model MODEL: it and its mutants; says what was found, and fails unless all is as it must be.
+check_model() {
+  local model=$1 count=0 result=0 key
   if check "$model" 0; then
     echo "$model: no error in $(states_of "$model") states"
   else
     echo "$model: FAILED: $(grep -m1 '^pan:1' "$work_dir/$model.0/pan.log")"
-    failed=1
+    result=1
   fi
-  count=0
   for key in $(printf '%s\n' "${!mutants[@]}" | grep "^$model\." | sort); do
     count=$((count + 1))
     if check "$model" "${key#*.}"; then
       echo "$model: FAILED: mutant ${key#*.} was not caught (${mutants[$key]})"
-      failed=1
+      result=1
     fi
   done
   [ "$count" -gt 0 ] || { echo "run.sh: $model has no mutants" >&2; exit 2; }
   echo "$model: $count mutants caught"
+  return "$result"
+}
+
+# The longest first: side by side, as many as there are processors.
+[ $# -gt 0 ] || set -- rcu slab slice steal park lock
+for model; do
+  [ -f "$here/$model.pml" ] || { echo "run.sh: no model $model" >&2; exit 2; }
+done
+declare -A jobs=()
+for model; do
+  while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do
+    wait -n || true
+  done
+  check_model "$model" >"$work_dir/$model.out" 2>&1 &
+  jobs[$model]=$!
+done
+for model; do
+  wait "${jobs[$model]}" || failed=1
+  cat "$work_dir/$model.out"
 done
 exit "$failed"

@@ -10,13 +10,26 @@ void *__wrap_weir_aligned_alloc(size_t alignment, size_t size);
 
 static atomic_int refused; /* allocations of the library fail, in every thread */
 
+/* What an allocation calls back, as for the limit on committed bytes: once. */
+static _Atomic(void *) deferred_within;
+
+static void call_back(void)
+{
+    void *block = atomic_exchange(&deferred_within, NULL);
+    if (block != NULL) {
+        weir_free_rcu(block);
+    }
+}
+
 void *__wrap_weir_malloc(size_t size)
 {
+    call_back();
     return atomic_load(&refused) ? NULL : __real_weir_malloc(size);
 }
 
 void *__wrap_weir_aligned_alloc(size_t alignment, size_t size)
 {
+    call_back();
     return atomic_load(&refused) ? NULL : __real_weir_aligned_alloc(alignment, size);
 }
 
@@ -116,6 +129,36 @@ static void test_thread_without_memory_for_a_gather_loses_nothing(void **state)
     assert_true(wait_for_deferred(0));
 }
 
+static void *defer_with_call_back(void *blocks)
+{
+    void **two = blocks;
+    atomic_store(&deferred_within, two[1]);
+    weir_free_rcu(two[0]); /* its gather is made, or its batch begun, meanwhile */
+    CHECK(atomic_load(&deferred_within) == NULL);
+    return NULL;
+}
+
+static void test_push_from_within_an_allocation_of_a_push_loses_nothing(void **state)
+{
+    (void)state;
+    struct reader reader;
+    reader_start(&reader);
+    assert_int_equal(stats_now().deferred_objects, 0);
+    size_t freed = stats_now().freed_objects;
+    for (unsigned i = 0; i < 4; i++) { /* in threads with a new gather, and with a used one */
+        void *blocks[4] = {filled(64, 1), filled(64, 2), filled(64, 3), filled(64, 4)};
+        pthread_t threads[2];
+        assert_int_equal(pthread_create(&threads[0], NULL, defer_with_call_back, blocks), 0);
+        assert_int_equal(pthread_join(threads[0], NULL), 0);
+        assert_int_equal(pthread_create(&threads[1], NULL, defer_with_call_back, blocks + 2), 0);
+        assert_int_equal(pthread_join(threads[1], NULL), 0);
+        assert_int_equal(stats_now().deferred_objects, 4 * (i + 1));
+    }
+    reader_end(&reader);
+    assert_true(wait_for_deferred(0));
+    assert_int_equal(stats_now().freed_objects, freed + 16);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -123,6 +166,7 @@ int main(void)
         cmocka_unit_test(test_no_memory_outside_a_section_frees_after_a_grace_period),
         cmocka_unit_test(test_thread_without_memory_for_a_gather_loses_nothing),
         cmocka_unit_test(test_full_batch_is_handed_over),
+        cmocka_unit_test(test_push_from_within_an_allocation_of_a_push_loses_nothing),
         cmocka_unit_test(test_no_memory_in_a_section_uses_the_spare_places_and_then_counts),
     };
     return cmocka_run_group_tests_name("gather", tests, NULL, NULL);
