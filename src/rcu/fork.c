@@ -38,7 +38,7 @@ static void wait_for_waiters(wr_rcu_flavor *flavor)
     /* seq_cst: the gate was closed before; pairs with wait_for_readers() in round.c. */
     while (!in_section[flavor->number] && wr_load_seq_cst(&flavor->waiting) != 0 &&
            wr_rcu_now_ms() < end_ms) {
-        (void)sched_yield();
+        wr_rcu_futex_wait(&flavor->waiting, 1, 1); /* for its time: nobody wakes us */
     }
 }
 

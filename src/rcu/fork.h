@@ -6,7 +6,7 @@
 /* Liburcu is waited for so long at most: a reader may be in its section for long, and with
  * liburcu-bp the program's own handlers may hold liburcu's locks by now, which the child then has
  * in order. */
-#define WR_RCU_FORK_WAIT_MS 20
+#define WR_RCU_FORK_WAIT_MS 1000
 
 /* Once a process: registers the handlers. Late, so that they run before those that the program has
  * registered before. */
