@@ -3,18 +3,22 @@
 
 #include "weir/weir.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/options.h"
+#include "heap/purger.h"
 
 struct stress stress;
 
@@ -267,6 +271,47 @@ struct held mailbox_exchange(struct mailbox *mailbox, struct held held)
 
 /* ---- children ---- */
 
+/* True if the thread of /proc/self/task/NAME sleeps until the purger's word changes. */
+static bool waits_for_word(const char *name)
+{
+    char path[64];
+    char text[64] = "";
+    (void)snprintf(path, sizeof path, "/proc/self/task/%.20s/syscall", name);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) {
+        return false; /* it has ended */
+    }
+    ssize_t bytes = read(file, text, sizeof text - 1);
+    CHECK(close(file) == 0);
+    unsigned long call = 0;
+    unsigned long word = 0;
+    return bytes > 0 && sscanf(text, "%lu 0x%lx", &call, &word) == 2 && call == SYS_futex &&
+           word == (uintptr_t)&wr_purger_word;
+}
+
+static bool purger_sleeps(void)
+{
+    bool sleeps = false;
+    DIR *tasks = opendir("/proc/self/task");
+    CHECK(tasks != NULL);
+    for (struct dirent *task; (task = readdir(tasks)) != NULL;) {
+        sleeps = sleeps || waits_for_word(task->d_name);
+    }
+    CHECK(closedir(tasks) == 0);
+    return sleeps;
+}
+
+void stress_settle(void)
+{
+    int64_t end = now_ns() + (int64_t)60 * 1000000000;
+    /* Pairs with the purger's own changes; NONE and WANTED come first. */
+    while (wr_load_acquire(&wr_purger_word) > WR_PURGER_WANTED && !purger_sleeps()) {
+        CHECK(now_ns() < end);
+        struct timespec pause = {0, 200000};
+        nanosleep(&pause, NULL);
+    }
+}
+
 void stress_wait(int pid, unsigned seconds)
 {
     int64_t end = now_ns() + (int64_t)seconds * 1000000000;
@@ -287,6 +332,7 @@ void stress_wait(int pid, unsigned seconds)
 
 void stress_child(int (*body)(void *), void *argument, unsigned seconds)
 {
+    stress_settle();
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {

@@ -77,8 +77,13 @@ struct mailbox {
 #define MAILBOX_BYTES 64
 struct held mailbox_exchange(struct mailbox *mailbox, struct held held);
 
-/* Runs body in a forked child, which ends by what body returns; a child that takes more than
- * `seconds` is killed, and that is a failure, as is any status but 0. */
+/* Returns once weir's purger, if there is one, sleeps in its loop. A sanitizer's runtime has locks
+ * at the birth of a thread that nobody would release in a child. Other threads must not be able to
+ * start one: it is there already, or there are none. */
+void stress_settle(void);
+
+/* Settles, and runs body in a forked child, which ends by what body returns; a child that takes
+ * more than `seconds` is killed, and that is a failure, as is any status but 0. */
 void stress_child(int (*body)(void *), void *argument, unsigned seconds);
 
 /* Waits for a child within its time; its status must be 0. */

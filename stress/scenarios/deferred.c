@@ -132,6 +132,7 @@ void scenario_deferred(void)
     for (unsigned i = 0; i < SLOTS; i++) {
         atomic_store(&slots[i], make(&random));
     }
+    CHECK(weir_rcu_barrier() == 0); /* the reclaimer is past its birth; see stress_settle() */
     /* Each round has new threads: those of the one before have ended with pointers pending. */
     while (!stress_over()) {
         stress_run(live);

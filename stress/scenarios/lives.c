@@ -1,6 +1,9 @@
 /* Scenarios of threads and processes: birth and death, fork, exit. */
 #include "../harness.h"
 
+#include "base/config.h"
+#include "base/options.h"
+#include "heap/purger.h"
 #include "weir/weir.h"
 
 #include <pthread.h>
@@ -112,6 +115,18 @@ static int grandchild_body(void *argument)
     return status;
 }
 
+/* It stays as long as there are other threads, so none is born while we fork. */
+static void start_purger(void)
+{
+    bool is_wanted = stress.threads > 1 && wr_option_get(wr_option_background) != 0 &&
+                     wr_option_get(wr_option_decay) != 0;
+    while (is_wanted && !wr_purger_is_there()) {
+        void *block = weir_malloc(WR_PURGER_MIN_BYTES);
+        CHECK(block != NULL);
+        weir_free(block);
+    }
+}
+
 static void forks_body(unsigned number, uint64_t *random)
 {
     if (number != 0) {
@@ -120,6 +135,7 @@ static void forks_body(unsigned number, uint64_t *random)
         }
         return;
     }
+    start_purger();
     while (!stress_over()) {
         uint64_t seed = random_next(random);
         stress_child(random_below(random, 8) == 0 ? grandchild_body : child_body, &seed, 60);
