@@ -244,6 +244,15 @@ typedef struct weir_class_stats {
  * the slabs, large objects, and 4 GiB windows of memory. */
 WEIR_API int weir_class_stats_get(unsigned n, weir_class_stats *stats, size_t size) WEIR_NOEXCEPT;
 
+/* Verifies the heap: weir's own tables and descriptors, and in check mode (docs/check-mode.md) also
+ * the zones around all blocks, and the freed blocks in the quarantine, which it empties. Prints one
+ * line on standard error for each fault, and in check mode does what that is set to do. Returns how
+ * many faults there were; 0 is a heap that is whole. With `alone` other than 0 the caller says that
+ * no other thread is in a call of weir's meanwhile, and counts are verified too. Threads: from any;
+ * nobody waits, but in check mode who frees the block that is being looked at. Time: linear in the
+ * memory in use. */
+WEIR_API size_t weir_heap_check(int alone) WEIR_NOEXCEPT;
+
 /* 1 if `ptr` points into memory that weir manages (a slab or a large object in use), else 0.
  * Takes any pointer and reads nothing behind it. */
 WEIR_API int weir_owns(const void *ptr) WEIR_NOEXCEPT;

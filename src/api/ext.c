@@ -11,25 +11,19 @@
 
 size_t weir_malloc_batch(size_t size, size_t n, void **out)
 {
-    size_t done = size > PTRDIFF_MAX ? 0 : wr_alloc_batch(wr_slow_cache(), size, n, out);
-    wr_limit_answer();
-    if (done < n) {
-        errno = ENOMEM;
-    }
-    return done;
+    return wr_slow_malloc_batch(size, n, out);
 }
 
 void weir_free_batch(size_t n, void **ptrs)
 {
-    wr_alloc_free_batch(wr_slow_cache(), n, ptrs, "free");
-    wr_limit_answer(); /* a purge may claim, and so charge, for a moment */
+    wr_slow_free_batch(n, ptrs);
 }
 
 void *weir_alloc_at_least(size_t size, size_t *actual)
 {
     void *object = wr_fast_malloc(size);
     if (object != NULL) {
-        *actual = wr_alloc_good_size(size);
+        *actual = wr_slow_good_size(size);
     }
     return object;
 }
@@ -55,9 +49,7 @@ int weir_resize_in_place(void *ptr, size_t size)
     if (ptr == NULL || size > PTRDIFF_MAX) {
         return 0;
     }
-    bool done = wr_alloc_resize_in_place(ptr, wr_max(size, 1), "resize_in_place");
-    wr_limit_answer();
-    return done;
+    return wr_slow_resize_in_place(ptr, wr_max(size, 1));
 }
 
 size_t weir_committed(void)

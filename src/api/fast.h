@@ -56,13 +56,26 @@ WR_INLINE void *wr_fast_malloc(size_t size)
     return block;
 }
 
-WR_INLINE void wr_fast_free(void *ptr)
+/* Pushes a block of the class that the table says; false when that is not all. */
+WR_INLINE bool wr_fast_return(void *ptr)
 {
     wr_region *region = wr_region_of((uintptr_t)ptr);
-    if (WR_UNLIKELY(region == NULL) ||
-        WR_UNLIKELY(!wr_fast_push(wr_region_class_of(region, (uintptr_t)ptr), ptr))) {
-        wr_slow_free(ptr);
-    }
+    return WR_LIKELY(region != NULL) &&
+           WR_LIKELY(wr_fast_push(wr_region_class_of(region, (uintptr_t)ptr), ptr));
+}
+
+/* The same where the program says size, which is what was asked for: without the table. */
+WR_INLINE bool wr_fast_return_sized(void *ptr, size_t size)
+{
+    return WR_LIKELY(size <= WR_SMALL_MAX_BYTES && ptr != NULL) &&
+           WR_LIKELY(wr_fast_push(wr_size_class_of(size), ptr));
+}
+
+/* And alignment. Class 0 finds its bin full. */
+WR_INLINE bool wr_fast_return_aligned(void *ptr, size_t alignment, size_t size)
+{
+    return WR_LIKELY(ptr != NULL) &&
+           WR_LIKELY(wr_fast_push(wr_size_class_of_aligned(size, alignment), ptr));
 }
 
 /* A block of `class` or, where there is none in the cache, what the slow path makes of it. */
@@ -74,24 +87,6 @@ WR_INLINE void *wr_fast_aligned(size_t alignment, size_t size)
         return wr_slow_aligned(alignment, size); /* class 0 too: its bin is always empty */
     }
     return block;
-}
-
-/* size is what was asked for, so it gives the class without the table. */
-WR_INLINE void wr_fast_free_sized(void *ptr, size_t size)
-{
-    if (WR_UNLIKELY(size > WR_SMALL_MAX_BYTES || ptr == NULL) ||
-        WR_UNLIKELY(!wr_fast_push(wr_size_class_of(size), ptr))) {
-        wr_slow_free(ptr);
-    }
-}
-
-WR_INLINE void wr_fast_free_aligned_sized(void *ptr, size_t alignment, size_t size)
-{
-    /* Class 0 finds its bin full. */
-    if (WR_UNLIKELY(ptr == NULL) ||
-        WR_UNLIKELY(!wr_fast_push(wr_size_class_of_aligned(size, alignment), ptr))) {
-        wr_slow_free(ptr);
-    }
 }
 
 #endif

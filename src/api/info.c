@@ -1,6 +1,10 @@
-/* Questions about addresses and sizes, and statistics. Documented in include/weir/weir.h. */
+/* Questions about addresses, sizes and the heap, and statistics. Documented in include/weir/weir.h.
+ */
+#include "api/slow.h"
 #include "base/bits.h"
+#include "diag/check.h"
 #include "diag/stats.h"
+#include "diag/walk.h"
 #include "heap/alloc.h"
 
 #include "weir/weir.h"
@@ -10,12 +14,18 @@
 
 size_t weir_good_size(size_t size)
 {
-    return size > PTRDIFF_MAX ? size : wr_alloc_good_size(size);
+    return size > PTRDIFF_MAX ? size : wr_slow_good_size(size);
 }
 
 int weir_owns(const void *ptr)
 {
     return wr_span_find((uintptr_t)ptr) != NULL;
+}
+
+size_t weir_heap_check(int alone)
+{
+    size_t faults = wr_walk_check(alone != 0);
+    return wr_check_is_on() ? faults + wr_check_all("heap_check") : faults;
 }
 
 /* Hands `known` bytes to a caller who knows `size`. */

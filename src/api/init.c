@@ -4,6 +4,8 @@
 #include "base/atomic.h"
 #include "base/options.h"
 #include "cache/park.h"
+#include "diag/check.h"
+#include "diag/leaks.h"
 #include "diag/summary.h"
 #include "heap/purger.h"
 #include "heap/heap.h"
@@ -65,6 +67,7 @@ static void init_options(void)
             wr_options_parse(environment);
         }
         wr_limit_start();
+        wr_check_start();
         if (wr_option_get(wr_option_summary) != 0) {
             wr_summary_prepare();
         }
@@ -100,6 +103,9 @@ void wr_init_thread(void)
     if (!is_done(&key_state)) {
         return; /* another thread is at it (or there is no key): directly, until the next call */
     }
+    if (wr_check_is_on()) {
+        return; /* without a cache each call takes the slow path, for good */
+    }
     wr_cache *cache = wr_park_adopt();
     if (cache == NULL) {
         cache = wr_cache_create(wr_heap_default.bins);
@@ -118,17 +124,37 @@ void wr_init_thread(void)
     }
 }
 
+/* A thread that allocated before libc had an environment has a cache, past which check mode sees
+ * nothing. */
+static void drop_cache(void)
+{
+    wr_cache *cache = wr_cache_self;
+    if (wr_cache_is_real(cache)) {
+        (void)pthread_setspecific(exit_key, NULL);
+        leave_thread(cache);
+        wr_cache_self = &wr_cache_boot;
+    }
+}
+
 /* The first constructor to run, for programs that set options and allocate nothing before main; and
  * so that our fork handler comes before the program's, which may allocate. */
 __attribute__((constructor(101))) static void start(void)
 {
     init_process();
+    if (wr_check_is_on()) {
+        drop_cache();
+        wr_check_prepare();
+    }
 }
 
 /* After all atexit handlers. */
 __attribute__((destructor(101))) static void finish(void)
 {
     wr_purger_stop(true);
+    if (wr_check_is_on()) {
+        (void)wr_check_all("exit");
+        wr_leaks_print();
+    }
     if (wr_option_get(wr_option_summary) != 0) {
         wr_summary_print();
     }

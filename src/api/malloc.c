@@ -15,7 +15,9 @@ void *weir_malloc(size_t size)
 
 void weir_free(void *ptr)
 {
-    wr_fast_free(ptr);
+    if (!wr_fast_return(ptr)) {
+        wr_slow_free(ptr);
+    }
 }
 
 void *weir_calloc(size_t count, size_t size)
@@ -44,7 +46,9 @@ void *weir_realloc(void *ptr, size_t size)
 
 void weir_free_sized(void *ptr, size_t size)
 {
-    wr_fast_free_sized(ptr, size);
+    if (!wr_fast_return_sized(ptr, size)) {
+        wr_slow_free_sized(ptr, size);
+    }
 }
 
 void *weir_aligned_alloc(size_t alignment, size_t size)
@@ -58,7 +62,9 @@ void *weir_aligned_alloc(size_t alignment, size_t size)
 
 void weir_free_aligned_sized(void *ptr, size_t alignment, size_t size)
 {
-    wr_fast_free_aligned_sized(ptr, alignment, size);
+    if (!wr_fast_return_aligned(ptr, alignment, size)) {
+        wr_slow_free_aligned_sized(ptr, alignment, size);
+    }
 }
 
 WR_LIBC_NAME(malloc, weir_malloc, void *, (size_t size))

@@ -8,15 +8,15 @@
 
 #include "api/cxx.h"
 #include "api/fast.h"
-#include "api/names.h"
 
 /* What operator new does when there is no memory. */
 typedef enum failure { FAIL_THROW, FAIL_NULL } failure;
 
-WR_COLD static void *new_slow(size_t size, size_t alignment, failure on_failure)
+WR_COLD static void *new_slow(size_t size, size_t alignment, wr_slow_operator which,
+                              failure on_failure)
 {
     for (;;) {
-        void *object = wr_slow_aligned(alignment, size);
+        void *object = wr_slow_new(size, alignment, which, __builtin_return_address(0));
         if (object != NULL) {
             return object;
         }
@@ -36,23 +36,46 @@ WR_COLD static void *new_slow(size_t size, size_t alignment, failure on_failure)
 }
 
 /* A block from the cache, or all that new_slow can do. Class 0's bin is always empty. */
-WR_INLINE void *new_aligned(size_t size, size_t alignment, failure on_failure)
+WR_INLINE void *new_aligned(size_t size, size_t alignment, wr_slow_operator which,
+                            failure on_failure)
 {
     void *block;
     if (WR_UNLIKELY(!wr_fast_pop(wr_size_class_of_aligned(size, alignment), &block))) {
-        return new_slow(size, alignment, on_failure);
+        return new_slow(size, alignment, which, on_failure);
     }
     return block;
 }
 
-WR_INLINE void *new_plain(size_t size, failure on_failure)
+WR_INLINE void *new_plain(size_t size, wr_slow_operator which, failure on_failure)
 {
     void *block;
     if (WR_UNLIKELY(size > WR_SMALL_MAX_BYTES) ||
         WR_UNLIKELY(!wr_fast_pop(wr_size_class_of(size), &block))) {
-        return new_slow(size, 1, on_failure);
+        return new_slow(size, 1, which, on_failure);
     }
     return block;
+}
+
+WR_INLINE void delete_plain(void *ptr, size_t alignment, wr_slow_operator which)
+{
+    if (!wr_fast_return(ptr)) {
+        wr_slow_delete(ptr, alignment, WR_SLOW_UNTOLD, which);
+    }
+}
+
+WR_INLINE void delete_sized(void *ptr, size_t size, wr_slow_operator which)
+{
+    if (!wr_fast_return_sized(ptr, size)) {
+        wr_slow_delete(ptr, 0, size, which);
+    }
+}
+
+WR_INLINE void delete_aligned_sized(void *ptr, size_t size, size_t alignment,
+                                    wr_slow_operator which)
+{
+    if (!wr_fast_return_aligned(ptr, alignment, size)) {
+        wr_slow_delete(ptr, alignment, size, which);
+    }
 }
 
 /* const std::nothrow_t &: passed as a pointer, never looked at. */
@@ -60,8 +83,8 @@ typedef const void *nothrow_tag;
 
 #define EXPORT __attribute__((visibility("default")))
 
-/* Each with its array form, which is the same function. size_t is m, std::align_val_t
- * St11align_val_t, const std::nothrow_t & RKSt9nothrow_t. */
+/* Each operator, and its array form, which differs for check mode alone. size_t is m,
+ * std::align_val_t St11align_val_t, const std::nothrow_t & RKSt9nothrow_t. */
 EXPORT void *_Znwm(size_t size);
 EXPORT void *_ZnwmRKSt9nothrow_t(size_t size, nothrow_tag tag);
 EXPORT void *_ZnwmSt11align_val_t(size_t size, size_t alignment);
@@ -72,76 +95,124 @@ EXPORT void _ZdlPvSt11align_val_t(void *ptr, size_t alignment);
 EXPORT void _ZdlPvmSt11align_val_t(void *ptr, size_t size, size_t alignment);
 EXPORT void _ZdlPvRKSt9nothrow_t(void *ptr, nothrow_tag tag);
 EXPORT void _ZdlPvSt11align_val_tRKSt9nothrow_t(void *ptr, size_t alignment, nothrow_tag tag);
+EXPORT void *_Znam(size_t size);
+EXPORT void *_ZnamRKSt9nothrow_t(size_t size, nothrow_tag tag);
+EXPORT void *_ZnamSt11align_val_t(size_t size, size_t alignment);
+EXPORT void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, nothrow_tag tag);
+EXPORT void _ZdaPv(void *ptr);
+EXPORT void _ZdaPvm(void *ptr, size_t size);
+EXPORT void _ZdaPvSt11align_val_t(void *ptr, size_t alignment);
+EXPORT void _ZdaPvmSt11align_val_t(void *ptr, size_t size, size_t alignment);
+EXPORT void _ZdaPvRKSt9nothrow_t(void *ptr, nothrow_tag tag);
+EXPORT void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *ptr, size_t alignment, nothrow_tag tag);
 
 void *_Znwm(size_t size)
 {
-    return new_plain(size, FAIL_THROW);
+    return new_plain(size, WR_OPERATOR_PLAIN, FAIL_THROW);
 }
 
 void *_ZnwmRKSt9nothrow_t(size_t size, nothrow_tag tag)
 {
     (void)tag;
-    return new_plain(size, FAIL_NULL);
+    return new_plain(size, WR_OPERATOR_PLAIN, FAIL_NULL);
 }
 
 void *_ZnwmSt11align_val_t(size_t size, size_t alignment)
 {
-    return new_aligned(size, alignment, FAIL_THROW);
+    return new_aligned(size, alignment, WR_OPERATOR_PLAIN, FAIL_THROW);
 }
 
 void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, nothrow_tag tag)
 {
     (void)tag;
-    return new_aligned(size, alignment, FAIL_NULL);
+    return new_aligned(size, alignment, WR_OPERATOR_PLAIN, FAIL_NULL);
 }
 
 void _ZdlPv(void *ptr)
 {
-    wr_fast_free(ptr);
+    delete_plain(ptr, 0, WR_OPERATOR_PLAIN);
 }
 
 void _ZdlPvm(void *ptr, size_t size)
 {
-    wr_fast_free_sized(ptr, size);
+    delete_sized(ptr, size, WR_OPERATOR_PLAIN);
 }
 
 void _ZdlPvSt11align_val_t(void *ptr, size_t alignment)
 {
-    (void)alignment;
-    wr_fast_free(ptr);
+    delete_plain(ptr, alignment, WR_OPERATOR_PLAIN);
 }
 
 void _ZdlPvmSt11align_val_t(void *ptr, size_t size, size_t alignment)
 {
-    wr_fast_free_aligned_sized(ptr, alignment, size);
+    delete_aligned_sized(ptr, size, alignment, WR_OPERATOR_PLAIN);
 }
 
 void _ZdlPvRKSt9nothrow_t(void *ptr, nothrow_tag tag)
 {
     (void)tag;
-    wr_fast_free(ptr);
+    delete_plain(ptr, 0, WR_OPERATOR_PLAIN);
 }
 
 void _ZdlPvSt11align_val_tRKSt9nothrow_t(void *ptr, size_t alignment, nothrow_tag tag)
 {
-    (void)alignment;
     (void)tag;
-    wr_fast_free(ptr);
+    delete_plain(ptr, alignment, WR_OPERATOR_PLAIN);
 }
 
-WR_LIBC_NAME(_Znam, _Znwm, void *, (size_t size))
-WR_LIBC_NAME(_ZnamRKSt9nothrow_t, _ZnwmRKSt9nothrow_t, void *, (size_t size, nothrow_tag tag))
-WR_LIBC_NAME(_ZnamSt11align_val_t, _ZnwmSt11align_val_t, void *, (size_t size, size_t alignment))
-WR_LIBC_NAME(_ZnamSt11align_val_tRKSt9nothrow_t, _ZnwmSt11align_val_tRKSt9nothrow_t, void *,
-             (size_t size, size_t alignment, nothrow_tag tag))
-WR_LIBC_NAME(_ZdaPv, _ZdlPv, void, (void *ptr))
-WR_LIBC_NAME(_ZdaPvm, _ZdlPvm, void, (void *ptr, size_t size))
-WR_LIBC_NAME(_ZdaPvSt11align_val_t, _ZdlPvSt11align_val_t, void, (void *ptr, size_t alignment))
-WR_LIBC_NAME(_ZdaPvmSt11align_val_t, _ZdlPvmSt11align_val_t, void,
-             (void *ptr, size_t size, size_t alignment))
-WR_LIBC_NAME(_ZdaPvRKSt9nothrow_t, _ZdlPvRKSt9nothrow_t, void, (void *ptr, nothrow_tag tag))
-WR_LIBC_NAME(_ZdaPvSt11align_val_tRKSt9nothrow_t, _ZdlPvSt11align_val_tRKSt9nothrow_t, void,
-             (void *ptr, size_t alignment, nothrow_tag tag))
+void *_Znam(size_t size)
+{
+    return new_plain(size, WR_OPERATOR_ARRAY, FAIL_THROW);
+}
+
+void *_ZnamRKSt9nothrow_t(size_t size, nothrow_tag tag)
+{
+    (void)tag;
+    return new_plain(size, WR_OPERATOR_ARRAY, FAIL_NULL);
+}
+
+void *_ZnamSt11align_val_t(size_t size, size_t alignment)
+{
+    return new_aligned(size, alignment, WR_OPERATOR_ARRAY, FAIL_THROW);
+}
+
+void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, nothrow_tag tag)
+{
+    (void)tag;
+    return new_aligned(size, alignment, WR_OPERATOR_ARRAY, FAIL_NULL);
+}
+
+void _ZdaPv(void *ptr)
+{
+    delete_plain(ptr, 0, WR_OPERATOR_ARRAY);
+}
+
+void _ZdaPvm(void *ptr, size_t size)
+{
+    delete_sized(ptr, size, WR_OPERATOR_ARRAY);
+}
+
+void _ZdaPvSt11align_val_t(void *ptr, size_t alignment)
+{
+    delete_plain(ptr, alignment, WR_OPERATOR_ARRAY);
+}
+
+void _ZdaPvmSt11align_val_t(void *ptr, size_t size, size_t alignment)
+{
+    delete_aligned_sized(ptr, size, alignment, WR_OPERATOR_ARRAY);
+}
+
+void _ZdaPvRKSt9nothrow_t(void *ptr, nothrow_tag tag)
+{
+    (void)tag;
+    delete_plain(ptr, 0, WR_OPERATOR_ARRAY);
+}
+
+void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *ptr, size_t alignment, nothrow_tag tag)
+{
+    (void)tag;
+    delete_plain(ptr, alignment, WR_OPERATOR_ARRAY);
+}
 
 #else
 /* ISO C wants a declaration in every file. */

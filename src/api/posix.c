@@ -2,6 +2,7 @@
  * mallopt, malloc_trim. Documented in include/weir/weir.h. */
 #include "api/fast.h"
 #include "api/names.h"
+#include "diag/check.h"
 #include "heap/large.h"
 #include "heap/limit.h"
 #include "heap/reclaim.h"
@@ -58,13 +59,14 @@ void *weir_pvalloc(size_t size)
 
 size_t weir_malloc_usable_size(const void *ptr)
 {
-    return ptr == NULL ? 0 : wr_alloc_usable_size(ptr, "malloc_usable_size");
+    return ptr == NULL ? 0 : wr_slow_usable_size(ptr);
 }
 
 /* The parameters of mallopt(3), as malloc.h numbers them. */
 enum {
     PARAMETER_MXFAST = 1,
     PARAMETER_MMAP_THRESHOLD = -3,
+    PARAMETER_CHECK_ACTION = -5,
     PARAMETER_ARENA_MAX = -8, /* the last of the negative ones */
 };
 
@@ -75,6 +77,10 @@ int weir_mallopt(int parameter, int value)
             return 0;
         }
         wr_large_pin_threshold((size_t)value);
+        return 1;
+    }
+    if (parameter == PARAMETER_CHECK_ACTION) {
+        wr_check_set_action((unsigned)value & 7);
         return 1;
     }
     return parameter == PARAMETER_MXFAST || (parameter <= -1 && parameter >= PARAMETER_ARENA_MAX);

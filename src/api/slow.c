@@ -2,12 +2,18 @@
 #include "api/slow.h"
 
 #include "api/init.h"
+#include "diag/check.h"
 #include "heap/alloc.h"
 #include "heap/limit.h"
 
 #include <errno.h>
 
-wr_cache *wr_slow_cache(void)
+/* The program's call, where the function was left for by a tail call. */
+#define CALLER __builtin_return_address(0)
+
+/* The calling thread's cache, made on its first call; one that stands in where there is none. In
+ * check mode no thread gets one. */
+static wr_cache *get_cache(void)
 {
     if (WR_UNLIKELY(wr_cache_self == &wr_cache_boot)) {
         wr_init_thread();
@@ -25,9 +31,29 @@ static void *or_enomem(void *object)
     return object;
 }
 
+/* ---- allocate ---- */
+
+WR_COLD static void *check_alloc(size_t size, bool zero, size_t alignment, wr_check_family family,
+                                 const void *caller)
+{
+    wr_check_call call = {.function = "malloc",
+                          .caller = caller,
+                          .family = family,
+                          .size = size,
+                          .alignment = alignment};
+    return or_enomem(wr_check_alloc(size, zero, &call));
+}
+
 void *wr_slow_malloc(size_t size)
 {
-    return wr_slow_aligned(1, size);
+    if (size > PTRDIFF_MAX) {
+        return or_enomem(NULL);
+    }
+    wr_cache *cache = get_cache();
+    if (wr_check_is_on()) {
+        return check_alloc(size, false, 0, WR_CHECK_MALLOC, CALLER);
+    }
+    return or_enomem(wr_alloc(cache, size, 1));
 }
 
 void *wr_slow_aligned(size_t alignment, size_t size)
@@ -35,33 +61,216 @@ void *wr_slow_aligned(size_t alignment, size_t size)
     if (size > PTRDIFF_MAX || alignment > PTRDIFF_MAX) {
         return or_enomem(NULL);
     }
-    return or_enomem(wr_alloc(wr_slow_cache(), size, alignment));
+    wr_cache *cache = get_cache();
+    if (wr_check_is_on()) {
+        return check_alloc(size, false, alignment, WR_CHECK_MALLOC, CALLER);
+    }
+    return or_enomem(wr_alloc(cache, size, alignment));
 }
 
 void *wr_slow_calloc(size_t size)
 {
-    return or_enomem(size > PTRDIFF_MAX ? NULL : wr_alloc_zero(wr_slow_cache(), size));
-}
-
-void *wr_slow_realloc(void *ptr, size_t size)
-{
-    if (ptr == NULL) {
-        return wr_slow_malloc(size);
-    }
-    if (size == 0) {
-        wr_slow_free(ptr);
-        return NULL;
-    }
     if (size > PTRDIFF_MAX) {
         return or_enomem(NULL);
     }
-    return or_enomem(wr_alloc_resize(wr_slow_cache(), ptr, size, "realloc"));
+    wr_cache *cache = get_cache();
+    if (wr_check_is_on()) {
+        return check_alloc(size, true, 0, WR_CHECK_MALLOC, CALLER);
+    }
+    return or_enomem(wr_alloc_zero(cache, size));
+}
+
+static wr_check_family family_of(wr_slow_operator which)
+{
+    return which == WR_OPERATOR_ARRAY ? WR_CHECK_NEW_ARRAY : WR_CHECK_NEW;
+}
+
+void *wr_slow_new(size_t size, size_t alignment, wr_slow_operator which, const void *caller)
+{
+    if (size > PTRDIFF_MAX || alignment > PTRDIFF_MAX) {
+        return or_enomem(NULL);
+    }
+    wr_cache *cache = get_cache();
+    if (wr_check_is_on()) {
+        return check_alloc(size, false, alignment, family_of(which), caller);
+    }
+    return or_enomem(wr_alloc(cache, size, alignment));
+}
+
+size_t wr_slow_malloc_batch(size_t size, size_t n, void **out)
+{
+    size_t done = 0;
+    wr_cache *cache = get_cache();
+    if (wr_check_is_on()) {
+        while (done < n && size <= PTRDIFF_MAX &&
+               (out[done] = check_alloc(size, false, 0, WR_CHECK_MALLOC, CALLER)) != NULL) {
+            done++;
+        }
+    } else if (size <= PTRDIFF_MAX) {
+        done = wr_alloc_batch(cache, size, n, out);
+    }
+    wr_limit_answer();
+    if (done < n) {
+        errno = ENOMEM;
+    }
+    return done;
+}
+
+/* ---- free ---- */
+
+/* True if check mode has the call. */
+WR_COLD static bool check_free(void *ptr, const wr_check_call *call)
+{
+    bool done = wr_check_free(ptr, call);
+    if (done) {
+        wr_limit_answer();
+    }
+    return done;
+}
+
+/* ptr is not NULL; `call` for check mode alone. */
+static void free_as(void *ptr, const wr_check_call *call)
+{
+    wr_cache *cache = get_cache();
+    if (wr_check_is_on() && check_free(ptr, call)) {
+        return;
+    }
+    wr_alloc_free(cache, ptr, call->function);
+    wr_limit_answer(); /* a purge may claim, and so charge, for a moment */
 }
 
 void wr_slow_free(void *ptr)
 {
     if (ptr != NULL) {
-        wr_alloc_free(wr_slow_cache(), ptr, "free");
-        wr_limit_answer(); /* a purge may claim, and so charge, for a moment */
+        wr_check_call call = {.function = "free",
+                              .caller = CALLER,
+                              .family = WR_CHECK_MALLOC,
+                              .size = WR_CHECK_ANY,
+                              .alignment = WR_CHECK_ANY};
+        free_as(ptr, &call);
     }
+}
+
+void wr_slow_free_sized(void *ptr, size_t size)
+{
+    if (ptr != NULL) {
+        wr_check_call call = {.function = "free_sized",
+                              .caller = CALLER,
+                              .family = WR_CHECK_MALLOC,
+                              .size = size,
+                              .alignment = 0};
+        free_as(ptr, &call);
+    }
+}
+
+void wr_slow_free_aligned_sized(void *ptr, size_t alignment, size_t size)
+{
+    if (ptr != NULL) {
+        wr_check_call call = {.function = "free_aligned_sized",
+                              .caller = CALLER,
+                              .family = WR_CHECK_MALLOC,
+                              .size = size,
+                              .alignment = alignment};
+        free_as(ptr, &call);
+    }
+}
+
+void wr_slow_delete(void *ptr, size_t alignment, size_t size, wr_slow_operator which)
+{
+    if (ptr != NULL) {
+        bool is_array = which == WR_OPERATOR_ARRAY;
+        wr_check_call call = {.function = is_array ? "operator delete[]" : "operator delete",
+                              .caller = CALLER,
+                              .family = family_of(which),
+                              .size = size,
+                              .alignment = alignment};
+        free_as(ptr, &call);
+    }
+}
+
+void wr_slow_free_batch(size_t n, void **ptrs)
+{
+    wr_cache *cache = get_cache();
+    if (wr_check_is_on()) {
+        wr_check_call call = {.function = "free_batch",
+                              .caller = CALLER,
+                              .family = WR_CHECK_MALLOC,
+                              .size = WR_CHECK_ANY,
+                              .alignment = WR_CHECK_ANY};
+        for (size_t i = 0; i < n; i++) {
+            if (ptrs[i] != NULL) {
+                free_as(ptrs[i], &call);
+            }
+        }
+        return;
+    }
+    wr_alloc_free_batch(cache, n, ptrs, "free");
+    wr_limit_answer(); /* a purge may claim, and so charge, for a moment */
+}
+
+/* ---- resize and measure ---- */
+
+/* A call that says nothing of the block but that it is one. */
+static wr_check_call question(const char *function, const void *caller)
+{
+    return (wr_check_call){.function = function,
+                           .caller = caller,
+                           .family = WR_CHECK_MALLOC,
+                           .size = WR_CHECK_ANY,
+                           .alignment = WR_CHECK_ANY,
+                           .is_question = true};
+}
+
+void *wr_slow_realloc(void *ptr, size_t size)
+{
+    if (ptr == NULL) {
+        if (size > PTRDIFF_MAX) {
+            return or_enomem(NULL);
+        }
+        wr_cache *cache = get_cache();
+        return wr_check_is_on() ? check_alloc(size, false, 0, WR_CHECK_MALLOC, CALLER)
+                                : or_enomem(wr_alloc(cache, size, 1));
+    }
+    wr_check_call call = question("realloc", CALLER);
+    call.is_question = false;
+    if (size == 0) {
+        free_as(ptr, &call);
+        return NULL;
+    }
+    if (size > PTRDIFF_MAX) {
+        return or_enomem(NULL);
+    }
+    wr_cache *cache = get_cache();
+    void *resized;
+    if (wr_check_is_on() && wr_check_resize(ptr, size, &call, &resized)) {
+        return or_enomem(resized);
+    }
+    return or_enomem(wr_alloc_resize(cache, ptr, size, "realloc"));
+}
+
+bool wr_slow_resize_in_place(void *ptr, size_t size)
+{
+    (void)get_cache();
+    bool done;
+    wr_check_call call = question("resize_in_place", CALLER);
+    if (!wr_check_is_on() || !wr_check_resize_in_place(ptr, size, &call, &done)) {
+        done = wr_alloc_resize_in_place(ptr, size, "resize_in_place");
+    }
+    wr_limit_answer();
+    return done;
+}
+
+size_t wr_slow_usable_size(const void *ptr)
+{
+    size_t size;
+    wr_check_call call = question("malloc_usable_size", CALLER);
+    if (wr_check_is_on() && wr_check_usable_size(ptr, &call, &size)) {
+        return size;
+    }
+    return wr_alloc_usable_size(ptr, "malloc_usable_size");
+}
+
+size_t wr_slow_good_size(size_t size)
+{
+    return wr_check_is_on() ? size : wr_alloc_good_size(size);
 }

@@ -113,7 +113,26 @@
  * faults (about 0.5 us a page) cost more than the memset. */
 #define WR_KEEP_DROP_BYTES ((size_t)1 << 20)
 
+/* Check mode: bytes before and behind a block that nobody may write; the front one is larger where
+ * an alignment makes it so, the rear one reaches to the block's end, and so much of each is looked
+ * at. */
+#define WR_CHECK_ZONE_BYTES          ((size_t)16)
+#define WR_CHECK_FRONT_MOST_BYTES    ((size_t)64)
+#define WR_CHECK_REAR_MOST_BYTES     ((size_t)4 << 10)
+#define WR_CHECK_ALIGNMENT_MAX_BYTES ((size_t)1 << 31)
+/* Freed blocks that wait; one of more than one part in so many of its bytes does not wait. */
+#define WR_QUARANTINE_BLOCKS      ((size_t)1 << 16)
+#define WR_CHECK_QUARANTINE_SHARE 8
+/* Call stacks: the table's addresses, its buckets, frames of one, and how many frames of weir's own
+ * lie above the program's call at most. */
+#define WR_STACK_TABLE_BYTES ((size_t)64 << 20)
+#define WR_STACK_BUCKETS     ((size_t)1 << 16)
+#define WR_STACK_FRAMES_MAX  32
+#define WR_STACK_OWN_FRAMES  8
+/* Stacks that the report of leaks prints. */
+#define WR_LEAKS_GROUPS 20
+
 /* A line of diagnostics, without allocation. */
-#define WR_LINE_BYTES 256
+#define WR_LINE_BYTES 512
 
 #endif

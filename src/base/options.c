@@ -179,6 +179,18 @@ static void warn(const char *variable, size_t name_length, const char *what)
     wr_report_warning(name, what);
 }
 
+static void set(size_t i, const char *variable, size_t name_length, const char *text)
+{
+    size_t value = 0;
+    if (!parse(&rows[i], text, &value)) {
+        warn(variable, name_length, not_read[rows[i].type]);
+    } else if (!in_range(&rows[i], value)) {
+        warn(variable, name_length, "is out of range, the default holds");
+    } else {
+        wr_store_relaxed(&values[i], value + 1);
+    }
+}
+
 static void parse_variable(const char *variable)
 {
     size_t name_length = 0;
@@ -190,14 +202,7 @@ static void parse_variable(const char *variable)
         if (!names_row(variable, name_length, &rows[i])) {
             continue;
         }
-        size_t value = 0;
-        if (!parse(&rows[i], text, &value)) {
-            warn(variable, name_length, not_read[rows[i].type]);
-        } else if (!in_range(&rows[i], value)) {
-            warn(variable, name_length, "is out of range, the default holds");
-        } else {
-            wr_store_relaxed(&values[i], value + 1);
-        }
+        set(i, variable, name_length, text);
         return;
     }
     warn(variable, name_length, "no such option, ignored");
@@ -213,8 +218,17 @@ static bool begins_with(const char *variable, const char *begin)
     return true;
 }
 
+/* As mallopt(3) has it; WEIR_CHECK, which is the same, wins. */
+static const char check_variable[] = "MALLOC_CHECK_=";
+
 void wr_options_parse(char *const *environment)
 {
+    for (char *const *e = environment; *e != NULL; e++) {
+        if (begins_with(*e, check_variable)) {
+            enum { LENGTH = sizeof check_variable - 1 };
+            set(wr_option_check, *e, LENGTH - 1, *e + LENGTH);
+        }
+    }
     for (; *environment != NULL; environment++) {
         if (begins_with(*environment, prefix) && !begins_with(*environment, others)) {
             parse_variable(*environment);

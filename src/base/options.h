@@ -1,10 +1,11 @@
 /* Options from the environment: WEIR_<NAME>=value, rows of options.def and nowhere else.
  *
- * Parsed once, without allocating; an unknown name or a bad value gives one line on standard error
- * and the default. A process in secure-execution mode (AT_SECURE, getauxval(3)) ignores them all.
- * Threads: wr_options_parse runs once, under the caller's guard; a value read before it is the
- * default, so everything that reads an option must tolerate a change from the default to the
- * user's value while the process starts. */
+ * MALLOC_CHECK_ is read as WEIR_CHECK, where that is not set. Parsed once, without allocating; an
+ * unknown name or a bad value gives one line on standard error and the default. A process in
+ * secure-execution mode (AT_SECURE, getauxval(3)) ignores them all. Threads: wr_options_parse runs
+ * once, under the caller's guard; a value read before it is the default, so everything that reads
+ * an option must tolerate a change from the default to the user's value while the process starts.
+ */
 #ifndef WR_BASE_OPTIONS_H
 #define WR_BASE_OPTIONS_H
 

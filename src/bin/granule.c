@@ -132,11 +132,10 @@ void wr_granule_release(wr_span *slab, size_t slices)
 static void add_absent(wr_region *region, unsigned slice, void *bytes)
 {
     /* Relaxed: the child has one thread. */
-    size_t class = wr_load_relaxed(&region->class_of[slice]);
-    if (class != WR_CLASS_NONE) {
-        unsigned shift = wr_granule_shift(wr_size_classes[class].slices * WR_SLICE_BYTES);
-        uint32_t absent = wr_granule_absent(wr_load_relaxed(&region->span[slice]));
-        *(size_t *)bytes += bytes_of(shift, absent);
+    const wr_span *span = wr_load_relaxed(&region->span[slice]);
+    if (wr_span_kind_of(span) == WR_SPAN_SLAB) {
+        unsigned shift = wr_granule_shift(wr_size_classes[span->class].slices * WR_SLICE_BYTES);
+        *(size_t *)bytes += bytes_of(shift, wr_granule_absent(span));
     }
 }
 

@@ -113,6 +113,47 @@ bool wr_host_resident_kib(size_t *now_kib, size_t *peak_kib)
     return *peak_kib != 0;
 }
 
+/* What is read of a line of /proc/self/maps: "low-high rest". */
+typedef struct bounds {
+    uintptr_t value[2]; /* low, high */
+    unsigned field;     /* that is being read; 2: the rest */
+} bounds;
+
+static void read_bound(bounds *b, char c)
+{
+    if (c == '\n') {
+        *b = (bounds){{0, 0}, 0};
+    } else if (c >= '0' && c <= '9' && b->field < 2) {
+        b->value[b->field] = b->value[b->field] * 16 + (uintptr_t)(c - '0');
+    } else if (c >= 'a' && c <= 'f' && b->field < 2) {
+        b->value[b->field] = b->value[b->field] * 16 + (uintptr_t)(c - 'a' + 10);
+    } else if (b->field < 2) {
+        b->field++;
+    }
+}
+
+static bool is_within(const bounds *b, uintptr_t address)
+{
+    return address >= b->value[0] && address < b->value[1];
+}
+
+bool wr_host_is_stack(const void *address)
+{
+    char text[1024];
+    bool found = false;
+    bounds b = {{0, 0}, 0};
+    int file = wr_host_open("/proc/self/maps");
+    for (size_t length; (length = wr_host_read(file, text, sizeof text)) != 0;) {
+        for (size_t i = 0; i < length; i++) {
+            read_bound(&b, text[i]);
+            found = found || (b.field == 2 && is_within(&b, (uintptr_t)text) &&
+                              is_within(&b, (uintptr_t)address));
+        }
+    }
+    wr_host_close(file);
+    return found;
+}
+
 uint64_t wr_host_milliseconds(void)
 {
     struct timespec now = {0, 0};

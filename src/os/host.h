@@ -21,6 +21,10 @@ char *const *wr_host_environment(void);
  * a malloc exists, what a program may later free. */
 bool wr_host_is_linker_memory(uintptr_t address);
 
+/* True if address lies in the mapping that the calling thread's stack lies in. Reads
+ * /proc/self/maps. */
+bool wr_host_is_stack(const void *address);
+
 /* Resident memory of the process in KiB, now and at its peak; false where /proc does not tell. */
 bool wr_host_resident_kib(size_t *now_kib, size_t *peak_kib);
 

@@ -36,6 +36,14 @@ wr_span *wr_span_obtain(uintptr_t start, unsigned words)
     return span;
 }
 
+/* Relaxed: a mode, set while the process starts. */
+static _Atomic bool are_classes_hidden;
+
+void wr_span_hide_classes(void)
+{
+    wr_store_relaxed(&are_classes_hidden, true);
+}
+
 /* Class bytes of a slab's slices. Relaxed: who frees a block got it after this, in an order of the
  * program's own; a wrong pointer may read either value. */
 static void set_class(const wr_span *span, uint8_t class)
@@ -62,7 +70,7 @@ void wr_span_open(wr_span *span, wr_span_kind kind, size_t bytes, size_t reserve
     wr_store_relaxed(&span->reserved_bytes, reserved_bytes); /* published by the head bit */
     wr_store_relaxed(&span->kind, (uint8_t)kind);
     if (kind == WR_SPAN_SLAB) {
-        set_class(span, span->class);
+        set_class(span, wr_load_relaxed(&are_classes_hidden) ? WR_CLASS_NONE : span->class);
     }
     uint64_t bit;
     _Atomic uint64_t *word = head_word(span, &bit);

@@ -83,6 +83,10 @@ wr_span *wr_span_obtain(uintptr_t start, unsigned words);
  * set last. The caller has filled the other fields. */
 void wr_span_open(wr_span *span, wr_span_kind kind, size_t bytes, size_t reserved_bytes);
 
+/* From now on slabs show class byte 0, so that every call about one of their blocks takes the slow
+ * path. */
+void wr_span_hide_classes(void);
+
 /* Takes it out of use; the caller still has its slices or mapping, and gives them on afterwards. */
 void wr_span_close(wr_span *span);
 

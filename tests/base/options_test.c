@@ -68,6 +68,10 @@ static void test_options_before_parsing_are_the_defaults(void **state)
         [wr_option_limit_soft] = 0,
         [wr_option_limit_hard] = 0,
         [wr_option_summary] = 0,
+        [wr_option_check] = 0,
+        [wr_option_check_stacks] = 16,
+        [wr_option_check_quarantine] = 16 * MIB,
+        [wr_option_leaks] = 0,
     };
     assert_int_equal(COUNT_OF(defaults), WR_OPTION_COUNT);
     for (unsigned i = 0; i < WR_OPTION_COUNT; i++) {
@@ -103,6 +107,23 @@ static void test_option_each_row_is_set_by_its_name(void **state)
     check_parse((struct expectation){{"WEIR_DIRTY_MAX=2"}, wr_option_dirty_max, 2, true}, "");
     check_parse((struct expectation){{"WEIR_BRK=0"}, wr_option_brk, 0, true}, "");
     check_parse((struct expectation){{"WEIR_SUMMARY=1"}, wr_option_summary, 1, true}, "");
+}
+
+static void test_option_check_has_its_name_of_old(void **state)
+{
+    (void)state;
+    check_parse((struct expectation){{"MALLOC_CHECK_=3"}, wr_option_check, 3, true}, "");
+    check_parse((struct expectation){{"MALLOC_CHECK_=0"}, wr_option_check, 0, true}, "");
+    check_parse((struct expectation){{"WEIR_CHECK=1", "MALLOC_CHECK_=3"}, wr_option_check, 1, true},
+                "");
+    check_parse((struct expectation){{"MALLOC_CHECK_=3", "WEIR_CHECK=1"}, wr_option_check, 1, true},
+                "");
+    check_parse(
+        (struct expectation){{"MALLOC_CHECK=3", "MALLOC_CHECK_"}, wr_option_check, 0, false}, "");
+    check_parse((struct expectation){{"MALLOC_CHECK_=yes"}, wr_option_check, 0, false},
+                "weir: MALLOC_CHECK_: is no number, the default holds\n");
+    check_parse((struct expectation){{"MALLOC_CHECK_=8"}, wr_option_check, 0, false},
+                "weir: MALLOC_CHECK_: is out of range, the default holds\n");
 }
 
 static void test_option_set_leaves_the_others_alone(void **state)
@@ -315,9 +336,9 @@ static void test_option_name_must_match_in_length_and_case(void **state)
 static void test_option_name_beyond_the_line_is_cut(void **state)
 {
     (void)state;
-    enum { SHOWN = 127 };
-    char variable[400];
-    char expected[400];
+    enum { SHOWN = 255 };
+    char variable[800];
+    char expected[800];
     memset(variable, 'A', sizeof variable);
     memcpy(variable, "WEIR_", 5);
     memcpy(variable + sizeof variable - 3, "=1", 3);
@@ -346,6 +367,7 @@ int main(void)
         cmocka_unit_test(test_options_of_empty_environment_are_the_defaults),
         cmocka_unit_test(test_options_of_other_programs_are_ignored_silently),
         cmocka_unit_test(test_option_each_row_is_set_by_its_name),
+        cmocka_unit_test(test_option_check_has_its_name_of_old),
         cmocka_unit_test(test_option_set_leaves_the_others_alone),
         cmocka_unit_test(test_option_set_to_its_default_is_set),
         cmocka_unit_test(test_option_set_to_zero_is_zero_and_not_the_default),

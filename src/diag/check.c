@@ -1,0 +1,298 @@
+/* See check.h. */
+#include "diag/check.h"
+
+#include "base/options.h"
+#include "bin/bin.h"
+#include "diag/finding.h"
+#include "diag/quarantine.h"
+#include "diag/verdict.h"
+#include "heap/alloc.h"
+#include "heap/large.h"
+#include "heap/purger.h"
+#include "os/host.h"
+
+#include <string.h>
+
+_Atomic bool wr_check_on;
+
+/* True for the one thread that frees the block. */
+static bool claim(wr_record *record, wr_block_state to)
+{
+    uint32_t state = WR_BLOCK_LIVE;
+    /* Linearisation point of a free. Observes the fields; pairs with make_live() and examine(). */
+    while (!wr_cas_strong_acq_rel(&record->state, &state, (uint32_t)to)) {
+        if (state != WR_BLOCK_EXAMINED) {
+            return false;
+        }
+        wr_host_yield();
+        state = WR_BLOCK_LIVE;
+    }
+    return true;
+}
+
+/* ---- allocate ---- */
+
+static void make_live(const wr_place *at, uint32_t offset, size_t size, const wr_check_call *call)
+{
+    wr_record *record = at->record;
+    wr_store_relaxed(&record->offset, offset);
+    wr_store_relaxed(&record->size, size);
+    wr_store_relaxed(&record->allocated, wr_stack_keep(call->caller));
+    wr_store_relaxed(&record->freed, WR_STACK_NONE);
+    wr_store_relaxed(&record->family, (uint32_t)call->family);
+    wr_store_relaxed(&record->alignment, (uint32_t)call->alignment);
+    wr_zones of = wr_place_zones(at);
+    wr_zone_paint(of.front, of.start);
+    wr_zone_paint(of.end, of.rear);
+    /* Publishes the record and the zones; pairs with claim(). */
+    wr_store_release(&record->state, WR_BLOCK_LIVE);
+}
+
+static size_t release(uintptr_t block);
+
+/* To the heap; slabs show no class, so not by wr_alloc_free(). */
+static void return_block(uintptr_t address)
+{
+    wr_span *span = wr_span_find(address);
+    void *block = (void *)address;
+    if (wr_span_kind_of(span) == WR_SPAN_SLAB) {
+        wr_bin_return(1, &block, "free");
+    } else {
+        (void)wr_large_free(span);
+    }
+}
+
+/* Time passes for those who look after memory, as in other slow calls. */
+static void count_call(void)
+{
+    static _Atomic unsigned calls; /* relaxed: any number will do */
+    if (wr_fetch_add_relaxed(&calls, 1) % WR_CACHE_CALLS_PER_TICK == 0) {
+        wr_purger_poke(true, true);
+    }
+}
+
+static void *take(size_t bytes, size_t alignment, bool zero)
+{
+    return zero ? wr_alloc_zero(wr_cache_self, bytes) : wr_alloc(wr_cache_self, bytes, alignment);
+}
+
+void *wr_check_alloc(size_t size, bool zero, const wr_check_call *call)
+{
+    size_t alignment = wr_max(call->alignment, 1);
+    size_t offset = wr_max(alignment, WR_CHECK_ZONE_BYTES);
+    if (size > PTRDIFF_MAX - WR_CHECK_ZONE_BYTES || offset > WR_CHECK_ALIGNMENT_MAX_BYTES ||
+        size + WR_CHECK_ZONE_BYTES > PTRDIFF_MAX - offset) {
+        return NULL;
+    }
+    size_t bytes = offset + size + WR_CHECK_ZONE_BYTES;
+    count_call();
+    void *block = take(bytes, alignment, zero);
+    if (block == NULL && wr_quarantine_drain(release) != 0) {
+        block = take(bytes, alignment, zero);
+    }
+    if (block == NULL) {
+        return NULL;
+    }
+    wr_place at = {.block = (uintptr_t)block, .record = wr_shadow_obtain((uintptr_t)block)};
+    if (at.record == NULL) {
+        return_block((uintptr_t)block);
+        return NULL;
+    }
+    const wr_span *span = wr_span_find(at.block);
+    at.bytes = wr_span_kind_of(span) == WR_SPAN_SLAB ? span->block_bytes : span->bytes;
+    make_live(&at, (uint32_t)offset, size, call);
+    return (void *)wr_place_address(&at);
+}
+
+/* ---- free ---- */
+
+static size_t give_back(const wr_place *at)
+{
+    /* What follows belongs to who gets the block next. */
+    wr_store_relaxed(&at->record->state, WR_BLOCK_FREE);
+    return_block(at->block);
+    return at->bytes;
+}
+
+static _Atomic size_t found_in_quarantine; /* damaged blocks; relaxed: a count */
+
+/* What leaves the quarantine: the last look. */
+static size_t release(uintptr_t block)
+{
+    wr_place at;
+    (void)wr_place_find(wr_span_find(block), block, &at);
+    bool is_filled = wr_verdict_fill("quarantine", &at);
+    if (!wr_verdict_zones("quarantine", NULL, &at) || !is_filled) {
+        (void)wr_fetch_add_relaxed(&found_in_quarantine, 1);
+    }
+    return give_back(&at);
+}
+
+bool wr_check_free(void *ptr, const wr_check_call *call)
+{
+    wr_place at;
+    wr_verdict is = wr_verdict_of(call, ptr, &at);
+    if (is != WR_IS_BLOCK) {
+        return is == WR_IS_WRONG;
+    }
+    if (!claim(at.record, WR_BLOCK_QUARANTINED)) {
+        wr_verdict_double_free(call, (uintptr_t)ptr, &at);
+        return true;
+    }
+    wr_store_relaxed(&at.record->freed, wr_stack_keep(call->caller));
+    wr_verdict_compare(call, &at);
+    (void)wr_verdict_zones(NULL, call, &at);
+    if (at.bytes > wr_option_get(wr_option_check_quarantine) / WR_CHECK_QUARANTINE_SHARE) {
+        (void)give_back(&at);
+    } else {
+        wr_fill_paint((uintptr_t)ptr, (uintptr_t)ptr + wr_place_size(&at));
+        wr_quarantine_push(at.block, at.bytes, release);
+    }
+    return true;
+}
+
+/* ---- resize, measure ---- */
+
+bool wr_check_resize(void *ptr, size_t size, const wr_check_call *call, void **resized)
+{
+    wr_place at;
+    wr_verdict is = wr_verdict_of(call, ptr, &at);
+    if (is == WR_IS_OF_BEFORE && wr_span_find((uintptr_t)ptr) == NULL) {
+        return false; /* the dynamic linker's */
+    }
+    wr_check_call plain = *call;
+    plain.alignment = 0;
+    void *moved = wr_check_alloc(size, false, &plain);
+    if (moved != NULL && is == WR_IS_BLOCK) {
+        memcpy(moved, ptr, wr_min(size, wr_place_size(&at)));
+        (void)wr_check_free(ptr, call);
+    } else if (moved != NULL && is == WR_IS_OF_BEFORE) {
+        memcpy(moved, ptr, wr_min(size, wr_alloc_usable_size(ptr, call->function)));
+        wr_alloc_free(wr_cache_self, ptr, call->function);
+    }
+    *resized = moved;
+    return true;
+}
+
+bool wr_check_resize_in_place(void *ptr, size_t size, const wr_check_call *call, bool *done)
+{
+    wr_place at;
+    wr_verdict is = wr_verdict_of(call, ptr, &at);
+    *done = false;
+    if (is != WR_IS_BLOCK || !claim(at.record, WR_BLOCK_EXAMINED)) {
+        return is != WR_IS_OF_BEFORE;
+    }
+    uintptr_t end = (uintptr_t)ptr + WR_CHECK_ZONE_BYTES;
+    if (size <= at.block + at.bytes - end && wr_verdict_zones(NULL, call, &at)) {
+        wr_store_relaxed(&at.record->size, size); /* ours: claimed */
+        wr_zones of = wr_place_zones(&at);
+        wr_zone_paint(of.end, of.rear);
+        *done = true;
+    }
+    /* Lets who frees it go on; pairs with claim(). */
+    wr_store_release(&at.record->state, WR_BLOCK_LIVE);
+    return true;
+}
+
+bool wr_check_usable_size(const void *ptr, const wr_check_call *call, size_t *size)
+{
+    wr_place at;
+    wr_verdict is = wr_verdict_of(call, ptr, &at);
+    *size = is == WR_IS_BLOCK ? wr_place_size(&at) : 0;
+    return is != WR_IS_OF_BEFORE;
+}
+
+/* ---- all blocks ---- */
+
+typedef struct walk {
+    wr_check_visit *visit;
+    void *context;
+} walk;
+
+static void visit_block(const wr_place *at, const walk *with)
+{
+    /* Observes the fields; pairs with make_live(). */
+    if (wr_load_acquire(&at->record->state) == WR_BLOCK_LIVE) {
+        with->visit(wr_place_address(at), at->record, with->context);
+    }
+}
+
+/* The span may be out of use by now; its descriptor and the records can be read all the same. */
+static void visit_span(wr_region *region, unsigned slice, void *context)
+{
+    /* Observes the descriptor; pairs with wr_span_obtain(). */
+    const wr_span *span = wr_load_acquire(&region->span[slice]);
+    wr_place at = {.block = span->start, .bytes = span->bytes};
+    uint32_t blocks = 1;
+    if (wr_span_kind_of(span) == WR_SPAN_SLAB) {
+        if (wr_region_class_of(region, span->start) != WR_CLASS_NONE) {
+            return; /* of before */
+        }
+        at.bytes = span->block_bytes;
+        blocks = at.bytes < WR_SHADOW_UNIT_BYTES ? 0 : span->blocks;
+    }
+    for (; blocks > 0; blocks--, at.block += at.bytes) {
+        at.record = wr_shadow_find(at.block);
+        if (at.record != NULL) {
+            visit_block(&at, context);
+        }
+    }
+}
+
+void wr_check_each(wr_check_visit *visit, void *context)
+{
+    walk with = {visit, context};
+    wr_span_each(visit_span, &with);
+}
+
+typedef struct examination {
+    const char *subject;
+    size_t damaged;
+} examination;
+
+static void examine(uintptr_t address, const wr_record *seen, void *context)
+{
+    examination *of = context;
+    wr_place at = {.record = (wr_record *)(uintptr_t)seen};
+    if (!claim(at.record, WR_BLOCK_EXAMINED)) {
+        return;
+    }
+    const wr_span *span = wr_span_find(address);
+    if (span != NULL && wr_place_find(span, address, &at) && wr_place_address(&at) == address) {
+        of->damaged += !wr_verdict_zones(of->subject, NULL, &at);
+    }
+    /* Lets who frees it go on; pairs with claim(). */
+    wr_store_release(&at.record->state, WR_BLOCK_LIVE);
+}
+
+size_t wr_check_all(const char *subject)
+{
+    examination of = {subject, 0};
+    wr_check_each(examine, &of);
+    size_t before = wr_load_relaxed(&found_in_quarantine);
+    (void)wr_quarantine_drain(release);
+    return of.damaged + wr_load_relaxed(&found_in_quarantine) - before;
+}
+
+/* ---- start ---- */
+
+void wr_check_set_action(unsigned action)
+{
+    wr_finding_set_action(action);
+}
+
+void wr_check_start(void)
+{
+    bool is_set = wr_option_is_set(wr_option_check);
+    if (!is_set && wr_option_get(wr_option_leaks) == 0) {
+        return;
+    }
+    wr_finding_set_action(is_set ? (unsigned)wr_option_get(wr_option_check) : WR_ACTION_REPORT);
+    wr_span_hide_classes();
+    wr_store_relaxed(&wr_check_on, true);
+}
+
+void wr_check_prepare(void)
+{
+    wr_stack_prepare();
+}

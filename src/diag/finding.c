@@ -1,0 +1,43 @@
+/* See finding.h. */
+#include "diag/finding.h"
+
+#include "base/atomic.h"
+#include "base/report.h"
+
+#include <stdlib.h>
+
+static _Atomic unsigned action = WR_ACTION_REPORT | WR_ACTION_ABORT; /* relaxed: a setting */
+
+void wr_finding_set_action(unsigned new_action)
+{
+    wr_store_relaxed(&action, new_action);
+}
+
+void wr_finding_begin(wr_line *line, const char *subject, bool is_call, const char *what,
+                      uintptr_t address)
+{
+    wr_line_begin(line);
+    wr_line_text(line, "weir: ");
+    wr_line_text(line, subject);
+    wr_line_text(line, is_call ? "(): " : ": ");
+    wr_line_text(line, what);
+    wr_line_text(line, ": ");
+    wr_line_hex(line, address);
+}
+
+void wr_finding_end(wr_line *line, wr_stack called, wr_stack allocated, wr_stack freed)
+{
+    unsigned now = wr_load_relaxed(&action);
+    if ((now & WR_ACTION_REPORT) != 0) {
+        wr_line_end(line);
+        wr_report_line(line);
+        if ((now & WR_ACTION_LINE) == 0) {
+            wr_stack_print("called by", called);
+            wr_stack_print("allocated by", allocated);
+            wr_stack_print("freed by", freed);
+        }
+    }
+    if ((now & WR_ACTION_ABORT) != 0) {
+        abort();
+    }
+}

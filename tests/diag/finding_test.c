@@ -1,0 +1,66 @@
+/* Findings: the line, the stacks behind it, and what the action makes of them. */
+#include "diag/finding.h"
+
+#include <signal.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "support.h"
+
+static void find(void *action)
+{
+    wr_finding_set_action((unsigned)(uintptr_t)action);
+    wr_line line;
+    wr_finding_begin(&line, "free", true, "double free", 0x1230);
+    wr_line_text(&line, ", more");
+    wr_stack stack = wr_stack_keep((const void *)0x1001);
+    wr_finding_end(&line, stack, stack, WR_STACK_NONE);
+}
+
+static void expect(unsigned action, const char *text, int signal)
+{
+    struct outcome outcome;
+    run_child(find, (void *)(uintptr_t)action, &outcome);
+    assert_string_equal(outcome.text, text);
+    assert_int_equal(outcome.signal, signal);
+}
+
+#define LINE   "weir: free(): double free: 0x1230, more\n"
+#define STACKS "weir:   called by #0 0x1000\nweir:   allocated by #0 0x1000\n"
+
+static void test_action_says_what_is_printed_and_whether_the_process_ends(void **state)
+{
+    (void)state;
+    expect(0, "", 0);
+    expect(WR_ACTION_REPORT, LINE STACKS, 0);
+    expect(WR_ACTION_ABORT, "", SIGABRT);
+    expect(WR_ACTION_REPORT | WR_ACTION_ABORT, LINE STACKS, SIGABRT);
+    expect(WR_ACTION_REPORT | WR_ACTION_LINE, LINE, 0);
+    expect(WR_ACTION_REPORT | WR_ACTION_ABORT | WR_ACTION_LINE, LINE, SIGABRT);
+}
+
+static void find_in_no_call(void *unused)
+{
+    (void)unused;
+    wr_finding_set_action(WR_ACTION_REPORT);
+    wr_line line;
+    wr_finding_begin(&line, "exit", false, "overrun", 0x1230);
+    wr_finding_end(&line, WR_STACK_NONE, WR_STACK_NONE, WR_STACK_NONE);
+}
+
+static void test_subject_that_is_no_function_has_no_parentheses(void **state)
+{
+    (void)state;
+    struct outcome outcome;
+    run_child(find_in_no_call, NULL, &outcome);
+    assert_string_equal(outcome.text, "weir: exit: overrun: 0x1230\n");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_action_says_what_is_printed_and_whether_the_process_ends),
+        cmocka_unit_test(test_subject_that_is_no_function_has_no_parentheses),
+    };
+    return cmocka_run_group_tests_name("finding", tests, NULL, NULL);
+}
