@@ -3,6 +3,7 @@
 #include "api/slow.h"
 #include "base/bits.h"
 #include "diag/check.h"
+#include "diag/guard.h"
 #include "diag/stats.h"
 #include "diag/walk.h"
 #include "heap/alloc.h"
@@ -19,7 +20,7 @@ size_t weir_good_size(size_t size)
 
 int weir_owns(const void *ptr)
 {
-    return wr_span_find((uintptr_t)ptr) != NULL;
+    return wr_span_find((uintptr_t)ptr) != NULL || (wr_guard_is_on() && wr_guard_owns(ptr));
 }
 
 size_t weir_heap_check(int alone)

@@ -5,7 +5,9 @@
 #include "base/options.h"
 #include "cache/park.h"
 #include "diag/check.h"
+#include "diag/guard.h"
 #include "diag/leaks.h"
+#include "diag/stack.h"
 #include "diag/summary.h"
 #include "heap/purger.h"
 #include "heap/heap.h"
@@ -68,6 +70,9 @@ static void init_options(void)
         }
         wr_limit_start();
         wr_check_start();
+        if (!wr_check_is_on()) {
+            wr_guard_start();
+        }
         if (wr_option_get(wr_option_summary) != 0) {
             wr_summary_prepare();
         }
@@ -143,7 +148,9 @@ __attribute__((constructor(101))) static void start(void)
     init_process();
     if (wr_check_is_on()) {
         drop_cache();
-        wr_check_prepare();
+    }
+    if (wr_check_is_on() || wr_guard_is_on()) {
+        wr_stack_prepare();
     }
 }
 

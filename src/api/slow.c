@@ -3,10 +3,12 @@
 
 #include "api/init.h"
 #include "diag/check.h"
+#include "diag/guard.h"
 #include "heap/alloc.h"
 #include "heap/limit.h"
 
 #include <errno.h>
+#include <string.h>
 
 /* The program's call, where the function was left for by a tail call. */
 #define CALLER __builtin_return_address(0)
@@ -44,6 +46,27 @@ WR_COLD static void *check_alloc(size_t size, bool zero, size_t alignment, wr_ch
     return or_enomem(wr_check_alloc(size, zero, &call));
 }
 
+/* A block at the edge of a guard page, if one is due (diag/guard.h). A call that leaves the fast
+ * path for an empty bin stands for as many as the blocks that it brings. */
+WR_COLD static void *sample(const wr_cache *cache, size_t size, size_t alignment,
+                            const void *caller)
+{
+    unsigned class = wr_size_class_of_aligned(size, alignment);
+    if (class == WR_CLASS_NONE) {
+        return NULL;
+    }
+    unsigned weight = wr_cache_is_real(cache) ? cache->capacity[class] / 2u + 1 : 1;
+    wr_check_call call = {.function = "malloc", .caller = caller};
+    return wr_guard_sample(class, size, weight, &call);
+}
+
+/* Size and alignment are within PTRDIFF_MAX. */
+static void *plain_alloc(wr_cache *cache, size_t size, size_t alignment, const void *caller)
+{
+    void *object = wr_guard_is_on() ? sample(cache, size, alignment, caller) : NULL;
+    return or_enomem(object != NULL ? object : wr_alloc(cache, size, alignment));
+}
+
 void *wr_slow_malloc(size_t size)
 {
     if (size > PTRDIFF_MAX) {
@@ -53,7 +76,7 @@ void *wr_slow_malloc(size_t size)
     if (wr_check_is_on()) {
         return check_alloc(size, false, 0, WR_CHECK_MALLOC, CALLER);
     }
-    return or_enomem(wr_alloc(cache, size, 1));
+    return plain_alloc(cache, size, 1, CALLER);
 }
 
 void *wr_slow_aligned(size_t alignment, size_t size)
@@ -65,7 +88,7 @@ void *wr_slow_aligned(size_t alignment, size_t size)
     if (wr_check_is_on()) {
         return check_alloc(size, false, alignment, WR_CHECK_MALLOC, CALLER);
     }
-    return or_enomem(wr_alloc(cache, size, alignment));
+    return plain_alloc(cache, size, alignment, CALLER);
 }
 
 void *wr_slow_calloc(size_t size)
@@ -77,7 +100,8 @@ void *wr_slow_calloc(size_t size)
     if (wr_check_is_on()) {
         return check_alloc(size, true, 0, WR_CHECK_MALLOC, CALLER);
     }
-    return or_enomem(wr_alloc_zero(cache, size));
+    void *object = wr_guard_is_on() ? sample(cache, size, 1, CALLER) : NULL;
+    return or_enomem(object != NULL ? memset(object, 0, size) : wr_alloc_zero(cache, size));
 }
 
 static wr_check_family family_of(wr_slow_operator which)
@@ -94,7 +118,7 @@ void *wr_slow_new(size_t size, size_t alignment, wr_slow_operator which, const v
     if (wr_check_is_on()) {
         return check_alloc(size, false, alignment, family_of(which), caller);
     }
-    return or_enomem(wr_alloc(cache, size, alignment));
+    return plain_alloc(cache, size, alignment, caller);
 }
 
 size_t wr_slow_malloc_batch(size_t size, size_t n, void **out)
@@ -133,6 +157,10 @@ static void free_as(void *ptr, const wr_check_call *call)
 {
     wr_cache *cache = get_cache();
     if (wr_check_is_on() && check_free(ptr, call)) {
+        return;
+    }
+    if (wr_guard_is_on() && wr_guard_owns(ptr)) {
+        wr_guard_free(ptr, call);
         return;
     }
     wr_alloc_free(cache, ptr, call->function);
@@ -191,7 +219,7 @@ void wr_slow_delete(void *ptr, size_t alignment, size_t size, wr_slow_operator w
 void wr_slow_free_batch(size_t n, void **ptrs)
 {
     wr_cache *cache = get_cache();
-    if (wr_check_is_on()) {
+    if (wr_check_is_on() || wr_guard_is_on()) {
         wr_check_call call = {.function = "free_batch",
                               .caller = CALLER,
                               .family = WR_CHECK_MALLOC,
@@ -221,6 +249,19 @@ static wr_check_call question(const char *function, const void *caller)
                            .is_question = true};
 }
 
+/* A block of the guard's moves to one that is not. */
+WR_COLD static void *move_guarded(wr_cache *cache, void *ptr, size_t size,
+                                  const wr_check_call *call)
+{
+    size_t bytes = wr_guard_usable_size(ptr, call);
+    void *moved = wr_alloc(cache, size, 1);
+    if (moved != NULL && bytes != 0) {
+        memcpy(moved, ptr, wr_min(bytes, size));
+        wr_guard_free(ptr, call);
+    }
+    return or_enomem(moved);
+}
+
 void *wr_slow_realloc(void *ptr, size_t size)
 {
     if (ptr == NULL) {
@@ -229,7 +270,7 @@ void *wr_slow_realloc(void *ptr, size_t size)
         }
         wr_cache *cache = get_cache();
         return wr_check_is_on() ? check_alloc(size, false, 0, WR_CHECK_MALLOC, CALLER)
-                                : or_enomem(wr_alloc(cache, size, 1));
+                                : plain_alloc(cache, size, 1, CALLER);
     }
     wr_check_call call = question("realloc", CALLER);
     call.is_question = false;
@@ -245,6 +286,9 @@ void *wr_slow_realloc(void *ptr, size_t size)
     if (wr_check_is_on() && wr_check_resize(ptr, size, &call, &resized)) {
         return or_enomem(resized);
     }
+    if (wr_guard_is_on() && wr_guard_owns(ptr)) {
+        return move_guarded(cache, ptr, size, &call);
+    }
     return or_enomem(wr_alloc_resize(cache, ptr, size, "realloc"));
 }
 
@@ -253,7 +297,9 @@ bool wr_slow_resize_in_place(void *ptr, size_t size)
     (void)get_cache();
     bool done;
     wr_check_call call = question("resize_in_place", CALLER);
-    if (!wr_check_is_on() || !wr_check_resize_in_place(ptr, size, &call, &done)) {
+    if (wr_guard_is_on() && wr_guard_owns(ptr)) {
+        done = size <= wr_guard_usable_size(ptr, &call);
+    } else if (!wr_check_is_on() || !wr_check_resize_in_place(ptr, size, &call, &done)) {
         done = wr_alloc_resize_in_place(ptr, size, "resize_in_place");
     }
     wr_limit_answer();
@@ -266,6 +312,9 @@ size_t wr_slow_usable_size(const void *ptr)
     wr_check_call call = question("malloc_usable_size", CALLER);
     if (wr_check_is_on() && wr_check_usable_size(ptr, &call, &size)) {
         return size;
+    }
+    if (wr_guard_is_on() && wr_guard_owns(ptr)) {
+        return wr_guard_usable_size(ptr, &call);
     }
     return wr_alloc_usable_size(ptr, "malloc_usable_size");
 }

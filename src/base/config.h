@@ -129,6 +129,8 @@
 #define WR_STACK_BUCKETS     ((size_t)1 << 16)
 #define WR_STACK_FRAMES_MAX  32
 #define WR_STACK_OWN_FRAMES  8
+/* Pages of sampled blocks. */
+#define WR_GUARD_SLOTS 128
 /* Stacks that the report of leaks prints. */
 #define WR_LEAKS_GROUPS 20
 

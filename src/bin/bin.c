@@ -408,17 +408,33 @@ static unsigned return_to_slab(wr_span *slab, unsigned count, void **blocks, con
     return n;
 }
 
+static _Atomic(wr_bin_outsider *) outsider; /* relaxed: set while there is one thread */
+
+void wr_bin_set_outsider(wr_bin_outsider *new_outsider)
+{
+    wr_store_relaxed(&outsider, new_outsider);
+}
+
+WR_COLD static void return_outside(void *block, const char *function)
+{
+    wr_bin_outsider *other = wr_load_relaxed(&outsider);
+    if (other == NULL || !other(block, function)) {
+        wr_misuse misuse = {.function = function,
+                            .what = "foreign pointer",
+                            .address = (uintptr_t)block,
+                            .detail = "is in no slab"};
+        wr_report_misuse(&misuse);
+    }
+}
+
 void wr_bin_return(unsigned count, void **blocks, const char *function)
 {
     sort_blocks(count, blocks);
     for (unsigned done = 0; done < count;) {
         wr_span *slab = wr_span_find((uintptr_t)blocks[done]);
         if (WR_UNLIKELY(slab == NULL || wr_span_kind_of(slab) != WR_SPAN_SLAB)) {
-            wr_misuse misuse = {.function = function,
-                                .what = "foreign pointer",
-                                .address = (uintptr_t)blocks[done],
-                                .detail = "is in no slab"};
-            wr_report_misuse(&misuse);
+            return_outside(blocks[done++], function);
+            continue;
         }
         done += return_to_slab(slab, count - done, blocks + done, function);
     }

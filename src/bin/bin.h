@@ -70,6 +70,11 @@ typedef enum wr_trim {
  * are left alone. Lock-free; holds one slab at a time. */
 void wr_bin_trim(wr_bin *bin, wr_trim how, wr_bin_census *census);
 
+/* Who takes blocks that come back and lie in no slab: true if it is its own. Set while the process
+ * starts, for those that a sized free brought into a cache (diag/guard.h). */
+typedef bool wr_bin_outsider(void *block, const char *function);
+void wr_bin_set_outsider(wr_bin_outsider *outsider);
+
 /* Returns blocks of slabs, of any bins, to where they came from. Sorts the array by address. Misuse
  * (no block start, block already free) is reported in the name of `function` and aborts. */
 void wr_bin_return(unsigned count, void **blocks, const char *function);

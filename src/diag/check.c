@@ -291,8 +291,3 @@ void wr_check_start(void)
     wr_span_hide_classes();
     wr_store_relaxed(&wr_check_on, true);
 }
-
-void wr_check_prepare(void)
-{
-    wr_stack_prepare();
-}

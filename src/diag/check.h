@@ -48,9 +48,6 @@ WR_INLINE bool wr_check_is_on(void)
 /* Turns the mode on if options ask for it; while the process starts. */
 void wr_check_start(void);
 
-/* Loads what reports need: may allocate. Once, when libc is ready. */
-void wr_check_prepare(void);
-
 /* A block of size bytes at a multiple of call->alignment (0 as 1), call->family's; NULL when the
  * kernel refuses. `zero`: it reads as zero (alignment 0). */
 void *wr_check_alloc(size_t size, bool zero, const wr_check_call *call);

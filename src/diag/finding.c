@@ -25,17 +25,28 @@ void wr_finding_begin(wr_line *line, const char *subject, bool is_call, const ch
     wr_line_hex(line, address);
 }
 
+static void print(wr_line *line, bool with_stacks, wr_stack called, wr_stack allocated,
+                  wr_stack freed)
+{
+    wr_line_end(line);
+    wr_report_line(line);
+    if (with_stacks) {
+        wr_stack_print("called by", called);
+        wr_stack_print("allocated by", allocated);
+        wr_stack_print("freed by", freed);
+    }
+}
+
+void wr_finding_print(wr_line *line, wr_stack called, wr_stack allocated, wr_stack freed)
+{
+    print(line, true, called, allocated, freed);
+}
+
 void wr_finding_end(wr_line *line, wr_stack called, wr_stack allocated, wr_stack freed)
 {
     unsigned now = wr_load_relaxed(&action);
     if ((now & WR_ACTION_REPORT) != 0) {
-        wr_line_end(line);
-        wr_report_line(line);
-        if ((now & WR_ACTION_LINE) == 0) {
-            wr_stack_print("called by", called);
-            wr_stack_print("allocated by", allocated);
-            wr_stack_print("freed by", freed);
-        }
+        print(line, (now & WR_ACTION_LINE) == 0, called, allocated, freed);
     }
     if ((now & WR_ACTION_ABORT) != 0) {
         abort();

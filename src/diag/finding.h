@@ -23,6 +23,9 @@ void wr_finding_set_action(unsigned action);
 void wr_finding_begin(wr_line *line, const char *subject, bool is_call, const char *what,
                       uintptr_t address);
 
+/* Ends the line and prints it with the stacks that are not WR_STACK_NONE, whatever the action. */
+void wr_finding_print(wr_line *line, wr_stack called, wr_stack allocated, wr_stack freed);
+
 /* Ends the line and prints it with the stacks that are not WR_STACK_NONE, or aborts, or both. */
 void wr_finding_end(wr_line *line, wr_stack called, wr_stack allocated, wr_stack freed);
 

@@ -33,6 +33,11 @@ void wr_vm_name(void *start, size_t bytes, const char *name);
  */
 bool wr_vm_set_dumped(void *start, size_t bytes, bool dumped);
 
+/* Lets a range be touched, or makes every touch a fault (mprotect(2)). False when the kernel
+ * refuses.
+ */
+bool wr_vm_set_accessible(void *start, size_t bytes, bool accessible);
+
 /* Asks for transparent huge pages in a range, or asks to be spared them. */
 void wr_vm_set_huge(void *start, size_t bytes, bool huge);
 

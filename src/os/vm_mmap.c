@@ -159,6 +159,14 @@ bool wr_vm_set_dumped(void *start, size_t bytes, bool dumped)
     return done;
 }
 
+bool wr_vm_set_accessible(void *start, size_t bytes, bool accessible)
+{
+    int saved = errno;
+    bool done = mprotect(start, bytes, accessible ? PROT_READ | PROT_WRITE : PROT_NONE) == 0;
+    errno = saved;
+    return done;
+}
+
 void wr_vm_set_huge(void *start, size_t bytes, bool huge)
 {
     int saved = errno;

@@ -72,6 +72,7 @@ static void test_options_before_parsing_are_the_defaults(void **state)
         [wr_option_check_stacks] = 16,
         [wr_option_check_quarantine] = 16 * MIB,
         [wr_option_leaks] = 0,
+        [wr_option_guard_sample] = 0,
     };
     assert_int_equal(COUNT_OF(defaults), WR_OPTION_COUNT);
     for (unsigned i = 0; i < WR_OPTION_COUNT; i++) {

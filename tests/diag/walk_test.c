@@ -81,7 +81,7 @@ static wr_span *span_of(wr_span_kind kind)
             return span;
         }
     }
-    CHECK(!"no such span");
+    CHECK(false);
     return NULL;
 }
 
