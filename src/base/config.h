@@ -126,7 +126,7 @@
 /* Call stacks: the table's addresses, its buckets, frames of one, and how many frames of weir's own
  * lie above the program's call at most. */
 #define WR_STACK_TABLE_BYTES ((size_t)64 << 20)
-#define WR_STACK_BUCKETS     ((size_t)1 << 16)
+#define WR_STACK_BUCKETS     ((size_t)1 << 18)
 #define WR_STACK_FRAMES_MAX  32
 #define WR_STACK_OWN_FRAMES  8
 /* Pages of sampled blocks. */

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { TYPE_SIZE, TYPE_NUMBER, TYPE_FLAG, TYPE_AUTO, TYPE_SHARE };
+enum { TYPE_SIZE, TYPE_NUMBER, TYPE_FLAG, TYPE_AUTO, TYPE_SHARE, TYPE_LIST };
 
 /* What a type's texts are, for warnings. */
 static const char *const not_read[] = {
@@ -14,6 +14,7 @@ static const char *const not_read[] = {
     [TYPE_NUMBER] = "is no number, the default holds",
     [TYPE_FLAG] = "is no 0 or 1, the default holds",
     [TYPE_AUTO] = "is no 0, 1 or auto, the default holds",
+    [TYPE_LIST] = "is no list of order, guard, zero, canary, delay, the default holds",
     [TYPE_SHARE] = "is no number of bytes and no percentage, the default holds",
 };
 
@@ -90,8 +91,49 @@ static bool parse_share(const char *text, size_t *value)
     return true;
 }
 
+/* Words of the one LIST, a bit each in this order. */
+static const char words[][8] = {"order", "guard", "zero", "canary", "delay"};
+
+/* The bit of the word that text begins with, up to a comma or the end; 0 if it is none. */
+static size_t parse_word(const char *text, size_t *length)
+{
+    *length = 0;
+    while (text[*length] != ',' && text[*length] != '\0') {
+        ++*length;
+    }
+    for (size_t w = 0; w < sizeof words / sizeof words[0]; w++) {
+        if (strlen(words[w]) == *length && memcmp(words[w], text, *length) == 0) {
+            return (size_t)1 << w;
+        }
+    }
+    return 0;
+}
+
+/* Words with commas between; or a number, as the rows write it. */
+static bool parse_list(const char *text, size_t *value)
+{
+    size_t bits = 0;
+    for (;;) {
+        size_t length;
+        size_t bit = parse_word(text, &length);
+        if (bit == 0) {
+            return false;
+        }
+        bits |= bit;
+        text += length;
+        if (*text == '\0') {
+            *value = bits;
+            return true;
+        }
+        text++;
+    }
+}
+
 static bool parse(const row *r, const char *text, size_t *value)
 {
+    if (r->type == TYPE_LIST && (*text < '0' || *text > '9')) {
+        return parse_list(text, value);
+    }
     if (r->type == TYPE_AUTO && strcmp(text, "auto") == 0) {
         *value = WR_OPTION_AUTO;
         return true;

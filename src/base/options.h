@@ -22,6 +22,15 @@ typedef enum wr_option {
 /* What an AUTO option says when it leaves the choice to weir. */
 #define WR_OPTION_AUTO 2
 
+/* What a LIST option says: a bit for each of its words. */
+enum {
+    WR_HARDEN_ORDER = 1,  /* order: blocks of a slab go out in random order */
+    WR_HARDEN_GUARD = 2,  /* guard: a slice that faults lies behind each slab */
+    WR_HARDEN_ZERO = 4,   /* zero: freed blocks are overwritten with zeros */
+    WR_HARDEN_CANARY = 8, /* canary: zones around each block, looked at by its free */
+    WR_HARDEN_DELAY = 16, /* delay: freed blocks wait before they are used again */
+};
+
 /* Value of an option: bytes for a SIZE, a NUMBER as it is, 0 or 1 for a FLAG, the same or
  * WR_OPTION_AUTO for an AUTO. Any thread. */
 size_t wr_option_get(wr_option option);

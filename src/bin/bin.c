@@ -2,6 +2,8 @@
 #include "bin/bin.h"
 
 #include "base/assert.h"
+#include "os/vm.h"
+#include "base/options.h"
 #include "base/report.h"
 #include "bin/granule.h"
 #include "os/host.h"
@@ -58,11 +60,35 @@ static void take_over(wr_bin *bin, wr_span *slab)
 
 static void wr_bin_list(wr_span *slab);
 
+/* Hardened: a write that runs out of a slab faults in the slice behind it. Makes a fence of a
+ * claimed slice; false if that cannot be, and it is a slice as before. */
+WR_COLD static bool raise_fence(uintptr_t start)
+{
+    wr_span *fence = wr_span_obtain(start, 0);
+    if (fence == NULL || !wr_vm_set_accessible((void *)start, WR_SLICE_BYTES, false)) {
+        return false;
+    }
+    wr_span_open(fence, WR_SPAN_FENCE, 0, WR_SLICE_BYTES);
+    return true;
+}
+
+WR_COLD static void drop_fence(uintptr_t start)
+{
+    wr_span_close(wr_span_at(start));
+    /* Where the kernel refuses it stays claimed: nobody may touch it. */
+    if (wr_vm_set_accessible((void *)start, WR_SLICE_BYTES, true)) {
+        wr_slice_release(start, 1);
+    }
+}
+
 /* The caller owns a slab with all blocks free: its slices go back. */
 static void close_slab(wr_bin *bin, wr_span *slab)
 {
     size_t slices = wr_span_slices(slab);
     (void)wr_fetch_sub_relaxed(&bin->slabs, 1);
+    if (WR_UNLIKELY(slab->growths != 0)) {
+        drop_fence(slab->start + slices * WR_SLICE_BYTES);
+    }
     wr_span_close(slab);
     wr_granule_release(slab, slices);
 }
@@ -173,15 +199,23 @@ static wr_span *claim_lowest(wr_bin *bin)
 static wr_span *open_slab(wr_bin *bin)
 {
     size_t slices = wr_size_classes[bin->class].slices;
+    size_t fence = (wr_option_get(wr_option_harden) & WR_HARDEN_GUARD) != 0;
     bool zero;
-    uintptr_t start = wr_extent_claim(slices, &zero);
+    uintptr_t start = wr_extent_claim(slices + fence, &zero);
     if (start == 0) {
         return NULL;
     }
     wr_span *slab = wr_slab_open(start, bin->class, bin);
     if (slab == NULL) {
-        wr_slice_unclaim(start, slices, zero);
+        wr_slice_unclaim(start, slices + fence, zero);
         return NULL;
+    }
+    if (WR_UNLIKELY(fence != 0)) {
+        uintptr_t end = start + slices * WR_SLICE_BYTES;
+        slab->growths = raise_fence(end);
+        if (slab->growths == 0) {
+            wr_slice_unclaim(end, 1, zero);
+        }
     }
     (void)wr_fetch_add_relaxed(&bin->slabs, 1);
     return slab;

@@ -2,7 +2,9 @@
 #include "bin/slab.h"
 
 #include "base/assert.h"
+#include "base/options.h"
 #include "bin/granule.h"
+#include "os/host.h"
 
 static int64_t blocks_of(int64_t count)
 {
@@ -28,6 +30,7 @@ wr_span *wr_slab_open(uintptr_t start, unsigned class, struct wr_bin *bin)
     slab->blocks = shape->blocks;
     slab->class = (uint8_t) class;
     slab->is_spare = 0;
+    slab->growths = 0;
     wr_granule_set_absent(slab, 0);
     slab->stale = 0;
     /* Relaxed: only late CASes of an earlier life touch the words now, and those fail; the blocks'
@@ -58,12 +61,29 @@ static uint64_t present_bits(const wr_span *slab, unsigned word, uint64_t bits)
     return present;
 }
 
+/* Hardened: blocks go out in random order. */
+static bool is_shuffled(void)
+{
+    return WR_UNLIKELY((wr_option_get(wr_option_harden) & WR_HARDEN_ORDER) != 0);
+}
+
+/* n of the bits set, or all when there are fewer. */
+static uint64_t some_bits(uint64_t bits, unsigned n)
+{
+    unsigned turn = (unsigned)(wr_host_random() % WR_WORD_BITS);
+    uint64_t turned = bits >> turn | bits << (WR_WORD_BITS - 1 - turn) << 1;
+    uint64_t some = wr_lowest_bits(turned, n);
+    return some << turn | some >> (WR_WORD_BITS - 1 - turn) >> 1;
+}
+
 /* Takes up to `most` blocks, with `present` only those whose pages are there. */
 static unsigned take(wr_span *slab, unsigned most, bool present, void **out)
 {
     unsigned taken = 0;
     unsigned words = word_count(slab);
-    for (unsigned w = 0; w < words && taken < most; w++) {
+    unsigned first = is_shuffled() ? (unsigned)(wr_host_random() % words) : 0;
+    for (unsigned i = 0; i < words && taken < most; i++) {
+        unsigned w = i + first < words ? i + first : i + first - words;
         /* Relaxed: a look; bits can only be added by others. */
         uint64_t bits = wr_load_relaxed(&slab->free_bits[w]);
         if (bits != 0 && present) {
@@ -72,7 +92,7 @@ static unsigned take(wr_span *slab, unsigned most, bool present, void **out)
         if (bits == 0) {
             continue;
         }
-        bits = wr_lowest_bits(bits, most - taken);
+        bits = is_shuffled() ? some_bits(bits, most - taken) : wr_lowest_bits(bits, most - taken);
         /* Linearisation point. Observes what the last users of the blocks did; pairs with
          * wr_slab_put(). */
         (void)wr_fetch_and_acq_rel(&slab->free_bits[w], ~bits);

@@ -64,9 +64,9 @@ typedef enum wr_slab_duty {
  * NULL when the kernel refuses memory for the descriptor; the slices stay the caller's. */
 wr_span *wr_slab_open(uintptr_t start, unsigned class, struct wr_bin *bin);
 
-/* Takes up to `most` blocks into out, lowest first, but those on purged pages (bin/granule.h) after
- * the others. Returns how many: 0 only when none is free, WR_SLAB_REFUSED when those that are may
- * not be used for the limit on committed bytes. */
+/* Takes up to `most` blocks into out, lowest first (option harden, order: from anywhere), but those
+ * on purged pages (bin/granule.h) after the others. Returns how many: 0 only when none is free,
+ * WR_SLAB_REFUSED when those that are may not be used for the limit on committed bytes. */
 #define WR_SLAB_REFUSED UINT_MAX
 unsigned wr_slab_take(wr_span *slab, unsigned most, void **out);
 

@@ -2,6 +2,7 @@
 #include "cache/cache.h"
 
 #include "base/assert.h"
+#include "base/options.h"
 #include "cache/capacity.h"
 #include "cache/park.h"
 #include "cache/stack.h"
@@ -209,6 +210,16 @@ unsigned wr_cache_take_batch(wr_cache *cache, unsigned class, unsigned most, voi
     return got;
 }
 
+WR_COLD static void shuffle(unsigned count, void **blocks)
+{
+    for (unsigned i = count; i > 1; i--) {
+        unsigned other = (unsigned)(wr_host_random() % i);
+        void *block = blocks[i - 1];
+        blocks[i - 1] = blocks[other];
+        blocks[other] = block;
+    }
+}
+
 void *wr_cache_refill(wr_cache *cache, unsigned class)
 {
     if (WR_UNLIKELY(!enter(cache))) {
@@ -232,6 +243,9 @@ void *wr_cache_refill(wr_cache *cache, unsigned class)
     unsigned want = cache->capacity[class] / 2u + 1;
     unsigned got =
         take_batch(cache, class, want < WR_BATCH_BLOCKS ? want : WR_BATCH_BLOCKS, blocks);
+    if (WR_UNLIKELY((wr_option_get(wr_option_harden) & WR_HARDEN_ORDER) != 0)) {
+        shuffle(got, blocks);
+    }
     /* The lowest address goes out first. */
     wr_cache_entry *top = wr_stack_base(bin);
     for (unsigned i = got; i-- > 1;) {

@@ -15,6 +15,11 @@
 
 _Atomic bool wr_check_on;
 
+/* What the mode does, beside its records; relaxed: set while the process starts. */
+static _Atomic bool has_zones;   /* zones are painted and looked at */
+static _Atomic bool has_delay;   /* freed blocks wait */
+static _Atomic bool has_zeroing; /* freed blocks are overwritten, whether they wait or not */
+
 /* True for the one thread that frees the block. */
 static bool claim(wr_record *record, wr_block_state to)
 {
@@ -41,9 +46,11 @@ static void make_live(const wr_place *at, uint32_t offset, size_t size, const wr
     wr_store_relaxed(&record->freed, WR_STACK_NONE);
     wr_store_relaxed(&record->family, (uint32_t)call->family);
     wr_store_relaxed(&record->alignment, (uint32_t)call->alignment);
-    wr_zones of = wr_place_zones(at);
-    wr_zone_paint(of.front, of.start);
-    wr_zone_paint(of.end, of.rear);
+    if (wr_load_relaxed(&has_zones)) {
+        wr_zones of = wr_place_zones(at);
+        wr_zone_paint(of.front, of.start);
+        wr_zone_paint(of.end, of.rear);
+    }
     /* Publishes the record and the zones; pairs with claim(). */
     wr_store_release(&record->state, WR_BLOCK_LIVE);
 }
@@ -106,6 +113,11 @@ void *wr_check_alloc(size_t size, bool zero, const wr_check_call *call)
 
 /* ---- free ---- */
 
+static bool look_at_zones(const char *subject, const wr_check_call *call, const wr_place *at)
+{
+    return !wr_load_relaxed(&has_zones) || wr_verdict_zones(subject, call, at);
+}
+
 static size_t give_back(const wr_place *at)
 {
     /* What follows belongs to who gets the block next. */
@@ -122,7 +134,7 @@ static size_t release(uintptr_t block)
     wr_place at;
     (void)wr_place_find(wr_span_find(block), block, &at);
     bool is_filled = wr_verdict_fill("quarantine", &at);
-    if (!wr_verdict_zones("quarantine", NULL, &at) || !is_filled) {
+    if (!look_at_zones("quarantine", NULL, &at) || !is_filled) {
         (void)wr_fetch_add_relaxed(&found_in_quarantine, 1);
     }
     return give_back(&at);
@@ -141,12 +153,16 @@ bool wr_check_free(void *ptr, const wr_check_call *call)
     }
     wr_store_relaxed(&at.record->freed, wr_stack_keep(call->caller));
     wr_verdict_compare(call, &at);
-    (void)wr_verdict_zones(NULL, call, &at);
-    if (at.bytes > wr_option_get(wr_option_check_quarantine) / WR_CHECK_QUARANTINE_SHARE) {
-        (void)give_back(&at);
-    } else {
+    (void)look_at_zones(NULL, call, &at);
+    bool waits = wr_load_relaxed(&has_delay) &&
+                 at.bytes <= wr_option_get(wr_option_check_quarantine) / WR_CHECK_QUARANTINE_SHARE;
+    if (waits || wr_load_relaxed(&has_zeroing)) {
         wr_fill_paint((uintptr_t)ptr, (uintptr_t)ptr + wr_place_size(&at));
+    }
+    if (waits) {
         wr_quarantine_push(at.block, at.bytes, release);
+    } else {
+        (void)give_back(&at);
     }
     return true;
 }
@@ -183,7 +199,7 @@ bool wr_check_resize_in_place(void *ptr, size_t size, const wr_check_call *call,
         return is != WR_IS_OF_BEFORE;
     }
     uintptr_t end = (uintptr_t)ptr + WR_CHECK_ZONE_BYTES;
-    if (size <= at.block + at.bytes - end && wr_verdict_zones(NULL, call, &at)) {
+    if (size <= at.block + at.bytes - end && look_at_zones(NULL, call, &at)) {
         wr_store_relaxed(&at.record->size, size); /* ours: claimed */
         wr_zones of = wr_place_zones(&at);
         wr_zone_paint(of.end, of.rear);
@@ -259,7 +275,7 @@ static void examine(uintptr_t address, const wr_record *seen, void *context)
     }
     const wr_span *span = wr_span_find(address);
     if (span != NULL && wr_place_find(span, address, &at) && wr_place_address(&at) == address) {
-        of->damaged += !wr_verdict_zones(of->subject, NULL, &at);
+        of->damaged += !look_at_zones(of->subject, NULL, &at);
     }
     /* Lets who frees it go on; pairs with claim(). */
     wr_store_release(&at.record->state, WR_BLOCK_LIVE);
@@ -283,11 +299,24 @@ void wr_check_set_action(unsigned action)
 
 void wr_check_start(void)
 {
+    enum { HARDENED = WR_HARDEN_ZERO | WR_HARDEN_CANARY | WR_HARDEN_DELAY };
     bool is_set = wr_option_is_set(wr_option_check);
-    if (!is_set && wr_option_get(wr_option_leaks) == 0) {
+    bool is_checked = is_set || wr_option_get(wr_option_leaks) != 0;
+    size_t harden = wr_option_get(wr_option_harden) & HARDENED;
+    if (!is_checked && harden == 0) {
         return;
     }
-    wr_finding_set_action(is_set ? (unsigned)wr_option_get(wr_option_check) : WR_ACTION_REPORT);
+    unsigned action = WR_ACTION_REPORT | (harden != 0 ? WR_ACTION_ABORT : 0);
+    wr_finding_set_action(is_set ? (unsigned)wr_option_get(wr_option_check) : action);
+    if (!is_checked && !wr_option_is_set(wr_option_check_stacks)) {
+        wr_stack_disable(); /* they are most of what the mode costs */
+    }
+    if ((harden & WR_HARDEN_ZERO) != 0) {
+        wr_fill_use_zero();
+    }
+    wr_store_relaxed(&has_zeroing, (harden & WR_HARDEN_ZERO) != 0);
+    wr_store_relaxed(&has_zones, is_checked || (harden & WR_HARDEN_CANARY) != 0);
+    wr_store_relaxed(&has_delay, is_checked || (harden & WR_HARDEN_DELAY) != 0);
     wr_span_hide_classes();
     wr_store_relaxed(&wr_check_on, true);
 }

@@ -36,6 +36,7 @@ _Static_assert(sizeof(stack_table) > WR_STACK_OWN * UNIT_BYTES, "no entry has th
 
 static _Atomic(void *) table;     /* a stack_table */
 static _Atomic bool is_prepared;  /* relaxed: a hint */
+static _Atomic bool is_disabled;  /* likewise */
 static _Atomic bool is_preparing; /* likewise; other threads hardly run then */
 
 static stack_table *obtain_table(void)
@@ -121,10 +122,16 @@ static wr_stack keep(void *const *frames, unsigned count)
     return made;
 }
 
+void wr_stack_disable(void)
+{
+    wr_store_relaxed(&is_disabled, true);
+}
+
 void wr_stack_prepare(void)
 {
     void *frame;
-    if (backtrace != NULL && wr_option_get(wr_option_check_stacks) > 1) {
+    if (backtrace != NULL && !wr_load_relaxed(&is_disabled) &&
+        wr_option_get(wr_option_check_stacks) > 1) {
         wr_store_relaxed(&is_preparing, true);
         (void)backtrace(&frame, 1);
         wr_store_relaxed(&is_preparing, false);
@@ -138,6 +145,9 @@ wr_stack wr_stack_keep(const void *caller)
     unsigned most = (unsigned)wr_option_get(wr_option_check_stacks);
     unsigned first = 0;
     unsigned count = 0;
+    if (wr_load_relaxed(&is_disabled)) {
+        return WR_STACK_NONE;
+    }
     if (wr_load_relaxed(&is_preparing)) {
         return WR_STACK_OWN;
     }

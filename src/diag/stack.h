@@ -24,6 +24,9 @@ typedef uint32_t wr_stack;
 /* Loads the unwinder: may allocate. Once, when libc is ready. */
 void wr_stack_prepare(void);
 
+/* From now on no stack is kept. */
+void wr_stack_disable(void);
+
 /* The calling thread's stack from the frame on that returns to `caller`, at most as many frames as
  * the option check_stacks says. */
 wr_stack wr_stack_keep(const void *caller);

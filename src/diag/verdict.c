@@ -7,6 +7,9 @@
 
 bool wr_place_find(const wr_span *span, uintptr_t address, wr_place *at)
 {
+    if (wr_span_kind_of(span) == WR_SPAN_FENCE) {
+        return false;
+    }
     at->block = span->start;
     at->bytes = span->bytes;
     if (wr_span_kind_of(span) == WR_SPAN_SLAB) {
@@ -203,8 +206,9 @@ wr_verdict wr_verdict_of(const wr_check_call *call, const void *ptr, wr_place *a
         return WR_IS_WRONG;
     }
     if (!wr_place_find(span, address, at)) {
-        bool is_slab = wr_span_kind_of(span) == WR_SPAN_SLAB;
-        if (!is_slab || wr_alloc_class_of(ptr) != WR_CLASS_NONE) {
+        wr_span_kind kind = wr_span_kind_of(span);
+        bool is_object = kind == WR_SPAN_LARGE || kind == WR_SPAN_MAPPED;
+        if (is_object || wr_alloc_class_of(ptr) != WR_CLASS_NONE) {
             return WR_IS_OF_BEFORE;
         }
         report_foreign(call, address);

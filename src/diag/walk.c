@@ -104,7 +104,7 @@ static const char *look_at_span(wr_region *region, unsigned slice, bool alone)
         return "class byte of no class";
     }
     wr_span_kind kind = wr_span_kind_of(span);
-    if (kind > WR_SPAN_MAPPED) {
+    if (kind > WR_SPAN_FENCE) {
         return "span of no kind";
     }
     if (class != WR_CLASS_NONE && kind != WR_SPAN_SLAB) {

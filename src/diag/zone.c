@@ -1,6 +1,7 @@
 /* See zone.h. */
 #include "diag/zone.h"
 
+#include "base/atomic.h"
 #include "base/bits.h"
 #include "base/config.h"
 
@@ -12,7 +13,12 @@ static unsigned char zone_byte(uintptr_t address)
     return (unsigned char)(0x80 | ((address * 37) & 0x7f));
 }
 
-enum { FILL_BYTE = 0xdd };
+static _Atomic unsigned char fill_byte = 0xdd; /* relaxed: set while the process starts */
+
+void wr_fill_use_zero(void)
+{
+    wr_store_relaxed(&fill_byte, 0);
+}
 
 wr_zones wr_zones_of(uintptr_t block, size_t block_bytes, uintptr_t start, size_t size)
 {
@@ -53,22 +59,23 @@ wr_damage wr_zone_look(uintptr_t from, uintptr_t to)
 
 void wr_fill_paint(uintptr_t from, uintptr_t to)
 {
-    memset((void *)from, FILL_BYTE, to - from);
+    memset((void *)from, wr_load_relaxed(&fill_byte), to - from);
 }
 
 wr_damage wr_fill_look(uintptr_t from, uintptr_t to)
 {
     wr_damage found = {0};
+    unsigned char fill = wr_load_relaxed(&fill_byte);
     uintptr_t a = from;
     for (; a + sizeof(uint64_t) <= to && found.bytes == 0; a += sizeof(uint64_t)) {
         uint64_t word;
         memcpy(&word, (const void *)a, sizeof word);
-        if (word != FILL_BYTE * UINT64_C(0x0101010101010101)) {
+        if (word != fill * UINT64_C(0x0101010101010101)) {
             break;
         }
     }
     for (; a < to; a++) {
-        if (*(const unsigned char *)a != FILL_BYTE) {
+        if (*(const unsigned char *)a != fill) {
             add_damage(&found, a);
         }
     }

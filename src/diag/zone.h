@@ -29,7 +29,8 @@ typedef struct wr_damage {
 void wr_zone_paint(uintptr_t from, uintptr_t to);
 wr_damage wr_zone_look(uintptr_t from, uintptr_t to);
 
-/* The same of the bytes of a freed block. */
+/* The same of the bytes of a freed block, which are set to a byte of its own, or to 0. */
+void wr_fill_use_zero(void);
 void wr_fill_paint(uintptr_t from, uintptr_t to);
 wr_damage wr_fill_look(uintptr_t from, uintptr_t to);
 

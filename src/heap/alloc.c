@@ -158,7 +158,8 @@ static wr_span *large_span(const void *ptr, const char *function)
 {
     wr_span *span = wr_span_find((uintptr_t)ptr);
     if (WR_UNLIKELY(span == NULL || wr_span_kind_of(span) == WR_SPAN_FREE ||
-                    wr_span_kind_of(span) == WR_SPAN_SLAB || span->start != (uintptr_t)ptr)) {
+                    wr_span_kind_of(span) == WR_SPAN_SLAB ||
+                    wr_span_kind_of(span) == WR_SPAN_FENCE || span->start != (uintptr_t)ptr)) {
         report(span, ptr, function);
     }
     return span;

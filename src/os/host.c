@@ -1,6 +1,7 @@
 /* See host.h. */
 #include "os/host.h"
 
+#include "base/atomic.h"
 #include "base/bits.h"
 #include "base/config.h"
 
@@ -11,6 +12,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <time.h>
@@ -191,6 +193,22 @@ long wr_host_process_id(void)
 uintptr_t wr_host_thread_mark(void)
 {
     return (uintptr_t)&errno;
+}
+
+uint64_t wr_host_random(void)
+{
+    static _Atomic uint64_t state; /* relaxed: each gets another number, in any order */
+    if (wr_load_relaxed(&state) == 0) {
+        uint64_t seed = (uintptr_t)&errno;
+        int saved = errno;
+        (void)syscall(SYS_getrandom, &seed, sizeof seed, GRND_NONBLOCK);
+        errno = saved;
+        wr_store_relaxed(&state, seed | 1);
+    }
+    uint64_t x = wr_fetch_add_relaxed(&state, 0x9e3779b97f4a7c15u);
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
 }
 
 size_t wr_host_memory_bytes(void)

@@ -41,6 +41,9 @@ long wr_host_process_id(void);
  * a fork keeps its own. */
 uintptr_t wr_host_thread_mark(void);
 
+/* A number that another process cannot guess: getrandom(2) once, then a sequence of its own. */
+uint64_t wr_host_random(void);
+
 /* Bytes of the machine's memory. */
 size_t wr_host_memory_bytes(void);
 

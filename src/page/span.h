@@ -5,7 +5,8 @@
  * it (at most twice in a slice's life; the old one stays readable). So descriptors are type-stable
  * and need no free list.
  *
- * States (kind): WR_SPAN_FREE -> SLAB | LARGE | MAPPED by wr_span_open, by who has the slices;
+ * States (kind): WR_SPAN_FREE -> SLAB | LARGE | MAPPED | FENCE by wr_span_open, by who has the
+ * slices;
  * -> FREE by wr_span_close, by who has the last claim on it (the slab's owner, or the one caller
  * that wins wr_span_try_close).
  * This file knows nothing of how blocks or bytes inside are used. Threads: as said at each. */
@@ -21,6 +22,7 @@ typedef enum wr_span_kind {
     WR_SPAN_SLAB,   /* equal blocks of one class: bin/ */
     WR_SPAN_LARGE,  /* one object on slices of the page heap: heap/large */
     WR_SPAN_MAPPED, /* one object on a mapping of its own: heap/large */
+    WR_SPAN_FENCE,  /* a slice behind a slab that faults: bin/ */
 } wr_span_kind;
 
 typedef struct wr_span {
@@ -61,7 +63,8 @@ typedef struct wr_span {
     uint8_t class;
     /* Slab: it is its bin's spare; its owner. */
     uint8_t is_spare;
-    /* Mapping: how often it grew; who holds the object. */
+    /* Mapping: how often it grew; who holds the object. Slab: 1 if a fence lies behind it; its
+     * owner. */
     uint8_t growths;
     /* Slab: parts that were free at the last look; likewise. */
     uint32_t stale;

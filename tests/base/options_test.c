@@ -73,6 +73,7 @@ static void test_options_before_parsing_are_the_defaults(void **state)
         [wr_option_check_quarantine] = 16 * MIB,
         [wr_option_leaks] = 0,
         [wr_option_guard_sample] = 0,
+        [wr_option_harden] = 0,
     };
     assert_int_equal(COUNT_OF(defaults), WR_OPTION_COUNT);
     for (unsigned i = 0; i < WR_OPTION_COUNT; i++) {
@@ -125,6 +126,24 @@ static void test_option_check_has_its_name_of_old(void **state)
                 "weir: MALLOC_CHECK_: is no number, the default holds\n");
     check_parse((struct expectation){{"MALLOC_CHECK_=8"}, wr_option_check, 0, false},
                 "weir: MALLOC_CHECK_: is out of range, the default holds\n");
+}
+
+static void test_option_list_is_the_bits_of_its_words(void **state)
+{
+    (void)state;
+    check_parse((struct expectation){{"WEIR_HARDEN=order"}, wr_option_harden, 1, true}, "");
+    check_parse((struct expectation){{"WEIR_HARDEN=delay,guard"}, wr_option_harden, 18, true}, "");
+    check_parse(
+        (struct expectation){
+            {"WEIR_HARDEN=order,guard,zero,canary,delay"}, wr_option_harden, 31, true},
+        "");
+    static char *const bad[] = {"WEIR_HARDEN=", "WEIR_HARDEN=orde", "WEIR_HARDEN=order,",
+                                "WEIR_HARDEN=,order", "WEIR_HARDEN=orders"};
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        check_parse((struct expectation){{bad[i]}, wr_option_harden, 0, false},
+                    "weir: WEIR_HARDEN: is no list of order, guard, zero, canary, delay, the "
+                    "default holds\n");
+    }
 }
 
 static void test_option_set_leaves_the_others_alone(void **state)
@@ -369,6 +388,7 @@ int main(void)
         cmocka_unit_test(test_options_of_other_programs_are_ignored_silently),
         cmocka_unit_test(test_option_each_row_is_set_by_its_name),
         cmocka_unit_test(test_option_check_has_its_name_of_old),
+        cmocka_unit_test(test_option_list_is_the_bits_of_its_words),
         cmocka_unit_test(test_option_set_leaves_the_others_alone),
         cmocka_unit_test(test_option_set_to_its_default_is_set),
         cmocka_unit_test(test_option_set_to_zero_is_zero_and_not_the_default),

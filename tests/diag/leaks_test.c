@@ -48,22 +48,38 @@ static void leak_in_many_places(void)
 }
 
 /* More stacks than the first table has room for. */
+typedef void path_step(unsigned bits, unsigned path, size_t *n);
+static path_step *volatile steps[2];
+
 static NOINLINE void leak_by_path(unsigned bits, unsigned path, size_t *n)
 {
     if (bits == 0) {
         kept[(*n)++] = leak(1);
-    } else if (path & 1) {
-        leak_by_path(bits - 1, path >> 1, n);
-        __asm__ volatile("nop" ::: "memory");
     } else {
-        leak_by_path(bits - 1, path >> 1, n);
-        __asm__ volatile("nop; nop" ::: "memory");
+        steps[path & 1](bits - 1, path >> 1, n);
     }
+    __asm__ volatile("" ::: "memory");
+}
+
+/* Two functions, so that each path has a stack of its own. */
+static NOINLINE void step_one(unsigned bits, unsigned path, size_t *n)
+{
+    leak_by_path(bits, path, n);
+    __asm__ volatile("" ::: "memory");
+}
+
+static NOINLINE void step_other(unsigned bits, unsigned path, size_t *n)
+{
+    __asm__ volatile("" ::: "memory");
+    leak_by_path(bits, path, n);
+    __asm__ volatile("nop" ::: "memory");
 }
 
 static void leak_by_many_paths(void)
 {
     size_t n = 0;
+    steps[0] = step_one;
+    steps[1] = step_other;
     for (unsigned path = 0; path < 4096; path++) {
         leak_by_path(12, path, &n);
     }
