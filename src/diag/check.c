@@ -4,6 +4,7 @@
 #include "base/options.h"
 #include "bin/bin.h"
 #include "diag/finding.h"
+#include "diag/memcheck.h"
 #include "diag/quarantine.h"
 #include "diag/verdict.h"
 #include "heap/alloc.h"
@@ -16,9 +17,10 @@
 _Atomic bool wr_check_on;
 
 /* What the mode does, beside its records; relaxed: set while the process starts. */
-static _Atomic bool has_zones;   /* zones are painted and looked at */
-static _Atomic bool has_delay;   /* freed blocks wait */
-static _Atomic bool has_zeroing; /* freed blocks are overwritten, whether they wait or not */
+static _Atomic bool has_zones;    /* zones are painted and looked at */
+static _Atomic bool has_delay;    /* freed blocks wait */
+static _Atomic bool has_memcheck; /* blocks are announced, and their bytes left to memcheck */
+static _Atomic bool has_zeroing;  /* freed blocks are overwritten, whether they wait or not */
 
 /* True for the one thread that frees the block. */
 static bool claim(wr_record *record, wr_block_state to)
@@ -108,6 +110,9 @@ void *wr_check_alloc(size_t size, bool zero, const wr_check_call *call)
     const wr_span *span = wr_span_find(at.block);
     at.bytes = wr_span_kind_of(span) == WR_SPAN_SLAB ? span->block_bytes : span->bytes;
     make_live(&at, (uint32_t)offset, size, call);
+    if (wr_load_relaxed(&has_memcheck)) {
+        wr_memcheck_allocated(wr_place_address(&at), size, zero);
+    }
     return (void *)wr_place_address(&at);
 }
 
@@ -120,6 +125,9 @@ static bool look_at_zones(const char *subject, const wr_check_call *call, const 
 
 static size_t give_back(const wr_place *at)
 {
+    if (wr_load_relaxed(&has_memcheck)) {
+        wr_memcheck_returned(at->block, at->bytes);
+    }
     /* What follows belongs to who gets the block next. */
     wr_store_relaxed(&at->record->state, WR_BLOCK_FREE);
     return_block(at->block);
@@ -133,7 +141,7 @@ static size_t release(uintptr_t block)
 {
     wr_place at;
     (void)wr_place_find(wr_span_find(block), block, &at);
-    bool is_filled = wr_verdict_fill("quarantine", &at);
+    bool is_filled = wr_load_relaxed(&has_memcheck) || wr_verdict_fill("quarantine", &at);
     if (!look_at_zones("quarantine", NULL, &at) || !is_filled) {
         (void)wr_fetch_add_relaxed(&found_in_quarantine, 1);
     }
@@ -156,7 +164,9 @@ bool wr_check_free(void *ptr, const wr_check_call *call)
     (void)look_at_zones(NULL, call, &at);
     bool waits = wr_load_relaxed(&has_delay) &&
                  at.bytes <= wr_option_get(wr_option_check_quarantine) / WR_CHECK_QUARANTINE_SHARE;
-    if (waits || wr_load_relaxed(&has_zeroing)) {
+    if (wr_load_relaxed(&has_memcheck)) {
+        wr_memcheck_freed((uintptr_t)ptr);
+    } else if (waits || wr_load_relaxed(&has_zeroing)) {
         wr_fill_paint((uintptr_t)ptr, (uintptr_t)ptr + wr_place_size(&at));
     }
     if (waits) {
@@ -303,10 +313,11 @@ void wr_check_start(void)
     bool is_set = wr_option_is_set(wr_option_check);
     bool is_checked = is_set || wr_option_get(wr_option_leaks) != 0;
     size_t harden = wr_option_get(wr_option_harden) & HARDENED;
-    if (!is_checked && harden == 0) {
+    bool memcheck = wr_memcheck_is_there();
+    if (!is_checked && harden == 0 && !memcheck) {
         return;
     }
-    unsigned action = WR_ACTION_REPORT | (harden != 0 ? WR_ACTION_ABORT : 0);
+    unsigned action = WR_ACTION_REPORT | (harden != 0 ? (unsigned)WR_ACTION_ABORT : 0);
     wr_finding_set_action(is_set ? (unsigned)wr_option_get(wr_option_check) : action);
     if (!is_checked && !wr_option_is_set(wr_option_check_stacks)) {
         wr_stack_disable(); /* they are most of what the mode costs */
@@ -315,8 +326,9 @@ void wr_check_start(void)
         wr_fill_use_zero();
     }
     wr_store_relaxed(&has_zeroing, (harden & WR_HARDEN_ZERO) != 0);
-    wr_store_relaxed(&has_zones, is_checked || (harden & WR_HARDEN_CANARY) != 0);
-    wr_store_relaxed(&has_delay, is_checked || (harden & WR_HARDEN_DELAY) != 0);
+    wr_store_relaxed(&has_memcheck, memcheck);
+    wr_store_relaxed(&has_zones, !memcheck && (is_checked || (harden & WR_HARDEN_CANARY) != 0));
+    wr_store_relaxed(&has_delay, memcheck || is_checked || (harden & WR_HARDEN_DELAY) != 0);
     wr_span_hide_classes();
     wr_store_relaxed(&wr_check_on, true);
 }

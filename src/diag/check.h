@@ -46,7 +46,8 @@ WR_INLINE bool wr_check_is_on(void)
 }
 
 /* Turns the mode on if options ask for it (check, leaks, and harden for zero, canary and delay,
- * then with no more of it than they need); while the process starts. */
+ * then with no more of it than they need), or under memcheck, which then has the blocks' bytes;
+ * while the process starts. */
 void wr_check_start(void);
 
 /* A block of size bytes at a multiple of call->alignment (0 as 1), call->family's; NULL when the

@@ -12,7 +12,7 @@ extern "C" {
 #endif
 
 /* Stacks that the report has, besides the call that found it. */
-enum { NO_STACK = 0, ALLOCATED = 1, FREED = 2, NOT_CALLED = 4 };
+enum { NO_STACK = 0, ALLOCATED = 1, FREED = 2, NOT_CALLED = 4, NOTHING = 8 };
 
 struct misuse {
     const char *name;

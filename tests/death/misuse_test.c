@@ -524,6 +524,22 @@ static void alignment_of_plain(void)
     t_free_aligned_sized(p, 64, 128);
 }
 
+/* No misuse: for memcheck, which must find none. */
+static void fits(void)
+{
+    for (size_t bytes = 0; bytes < 3000; bytes += 7) {
+        char *p = hide(t_calloc(1, bytes));
+        put(p, 0, bytes);
+        p = hide(t_realloc(p, bytes * 2 + 1));
+        put(p, (long)bytes, bytes + 1);
+        t_free(p);
+        p = hide(t_aligned_alloc(64, bytes));
+        put(p, 0, bytes);
+        t_free(p);
+    }
+    _exit(0);
+}
+
 #define CASE(function, stacks)                                                                     \
     {                                                                                              \
 #function, function, stacks, NULL                                                          \
@@ -599,5 +615,6 @@ const struct misuse misuses[] = {
     CASE(another_alignment, ALLOCATED),
     CASE(no_alignment, ALLOCATED),
     CASE(alignment_of_plain, ALLOCATED),
+    CASE(fits, NOTHING),
     {NULL, NULL, NO_STACK, NULL},
 };
