@@ -11,6 +11,7 @@
 #include "cache/capacity.h"
 #include "cache/park.h"
 #include "cache/steal.h"
+#include "diag/check.h"
 #include "heap/heap.h"
 #include "heap/keep.h"
 #include "heap/purger.h"
@@ -51,6 +52,7 @@ static void child(void)
     wr_capacity_recount();
     wr_reclaim_reset_after_fork();
     wr_purger_reset_after_fork();
+    wr_check_recover();
 }
 
 bool wr_fork_register(void)

@@ -39,20 +39,24 @@ static bool claim(wr_record *record, wr_block_state to)
 
 /* ---- allocate ---- */
 
-static void make_live(const wr_place *at, uint32_t offset, size_t size, const wr_check_call *call)
+static void paint(const wr_place *at)
 {
-    wr_record *record = at->record;
-    wr_store_relaxed(&record->offset, offset);
-    wr_store_relaxed(&record->size, size);
-    wr_store_relaxed(&record->allocated, wr_stack_keep(call->caller));
-    wr_store_relaxed(&record->freed, WR_STACK_NONE);
-    wr_store_relaxed(&record->family, (uint32_t)call->family);
-    wr_store_relaxed(&record->alignment, (uint32_t)call->alignment);
     if (wr_load_relaxed(&has_zones)) {
         wr_zones of = wr_place_zones(at);
         wr_zone_paint(of.front, of.start);
         wr_zone_paint(of.end, of.rear);
     }
+}
+
+static void make_live(const wr_place *at, size_t offset, size_t size, const wr_check_call *call)
+{
+    wr_record *record = at->record;
+    wr_store_relaxed(&record->address, at->block + offset);
+    wr_store_relaxed(&record->size, size);
+    wr_store_relaxed(&record->allocated, wr_stack_keep(call->caller));
+    wr_store_relaxed(&record->freed, WR_STACK_NONE);
+    wr_store_relaxed(&record->tag, wr_record_tag(call->family, call->alignment));
+    paint(at);
     /* Publishes the record and the zones; pairs with claim(). */
     wr_store_release(&record->state, WR_BLOCK_LIVE);
 }
@@ -109,7 +113,7 @@ void *wr_check_alloc(size_t size, bool zero, const wr_check_call *call)
     }
     const wr_span *span = wr_span_find(at.block);
     at.bytes = wr_span_kind_of(span) == WR_SPAN_SLAB ? span->block_bytes : span->bytes;
-    make_live(&at, (uint32_t)offset, size, call);
+    make_live(&at, offset, size, call);
     if (wr_load_relaxed(&has_memcheck)) {
         wr_memcheck_allocated(wr_place_address(&at), size, zero);
     }
@@ -209,10 +213,10 @@ bool wr_check_resize_in_place(void *ptr, size_t size, const wr_check_call *call,
         return is != WR_IS_OF_BEFORE;
     }
     uintptr_t end = (uintptr_t)ptr + WR_CHECK_ZONE_BYTES;
-    if (size <= at.block + at.bytes - end && look_at_zones(NULL, call, &at)) {
+    bool fits = size <= at.block + at.bytes - end && !wr_load_relaxed(&has_memcheck);
+    if (fits && look_at_zones(NULL, call, &at)) {
         wr_store_relaxed(&at.record->size, size); /* ours: claimed */
-        wr_zones of = wr_place_zones(&at);
-        wr_zone_paint(of.end, of.rear);
+        paint(&at);
         *done = true;
     }
     /* Lets who frees it go on; pairs with claim(). */
@@ -231,44 +235,51 @@ bool wr_check_usable_size(const void *ptr, const wr_check_call *call, size_t *si
 /* ---- all blocks ---- */
 
 typedef struct walk {
+    wr_block_state state; /* of the records to be visited */
     wr_check_visit *visit;
     void *context;
 } walk;
 
-static void visit_block(const wr_place *at, const walk *with)
-{
-    /* Observes the fields; pairs with make_live(). */
-    if (wr_load_acquire(&at->record->state) == WR_BLOCK_LIVE) {
-        with->visit(wr_place_address(at), at->record, with->context);
-    }
-}
-
-/* The span may be out of use by now; its descriptor and the records can be read all the same. */
+/* A block's record may lie anywhere in that of its span: all are looked at, since the shape of a
+ * slab may change meanwhile, and records can be read however late. */
 static void visit_span(wr_region *region, unsigned slice, void *context)
 {
+    const walk *with = context;
     /* Observes the descriptor; pairs with wr_span_obtain(). */
     const wr_span *span = wr_load_acquire(&region->span[slice]);
-    wr_place at = {.block = span->start, .bytes = span->bytes};
-    uint32_t blocks = 1;
-    if (wr_span_kind_of(span) == WR_SPAN_SLAB) {
-        if (wr_region_class_of(region, span->start) != WR_CLASS_NONE) {
-            return; /* of before */
-        }
-        at.bytes = span->block_bytes;
-        blocks = at.bytes < WR_SHADOW_UNIT_BYTES ? 0 : span->blocks;
-    }
-    for (; blocks > 0; blocks--, at.block += at.bytes) {
-        at.record = wr_shadow_find(at.block);
-        if (at.record != NULL) {
-            visit_block(&at, context);
+    uintptr_t start = wr_slice_address(region, slice);
+    wr_record *record = wr_shadow_find(start);
+    size_t records = wr_span_kind_of(span) == WR_SPAN_SLAB
+                         ? wr_span_reserved_bytes(span) / WR_SHADOW_UNIT_BYTES
+                         : 1;
+    for (; record != NULL && records > 0; records--, record++) {
+        /* Observes the fields; pairs with make_live(). */
+        if (wr_load_acquire(&record->state) == with->state) {
+            with->visit(wr_load_relaxed(&record->address), record, with->context);
         }
     }
 }
 
 void wr_check_each(wr_check_visit *visit, void *context)
 {
-    walk with = {visit, context};
+    walk with = {WR_BLOCK_LIVE, visit, context};
     wr_span_each(visit_span, &with);
+}
+
+static void let_go(uintptr_t address, const wr_record *record, void *context)
+{
+    (void)address;
+    (void)context;
+    /* Relaxed: the child has one thread. */
+    wr_store_relaxed(&((wr_record *)(uintptr_t)record)->state, WR_BLOCK_LIVE);
+}
+
+void wr_check_recover(void)
+{
+    walk with = {WR_BLOCK_EXAMINED, let_go, NULL};
+    if (wr_check_is_on()) {
+        wr_span_each(visit_span, &with);
+    }
 }
 
 typedef struct examination {

@@ -72,6 +72,9 @@ bool wr_check_usable_size(const void *ptr, const wr_check_call *call, size_t *si
  * are damaged. `subject` is named in reports. */
 size_t wr_check_all(const char *subject);
 
+/* After fork, in the child: a block that a dead thread was looking at can be freed again. */
+void wr_check_recover(void);
+
 /* Sets what a finding does: bit 0 a report, bit 1 abort, bit 2 a report without stacks. */
 void wr_check_set_action(unsigned action);
 

@@ -12,6 +12,7 @@
 #define WR_DIAG_SHADOW_H
 
 #include "base/atomic.h"
+#include "base/bits.h"
 #include "base/compiler.h"
 #include "diag/stack.h"
 
@@ -33,13 +34,29 @@ typedef enum wr_block_state {
 
 typedef struct wr_record {
     _Atomic uint32_t state;     /* a wr_block_state */
-    _Atomic uint32_t offset;    /* from the block's begin to the program's bytes */
-    _Atomic size_t size;        /* bytes that the program asked for */
+    _Atomic uint32_t tag;       /* family and alignment, see wr_record_tag() */
+    _Atomic uintptr_t address;  /* of the program's bytes */
+    _Atomic size_t size;        /* how many it asked for */
     _Atomic uint32_t allocated; /* stack of the allocation */
     _Atomic uint32_t freed;     /* stack of the free, once there was one */
-    _Atomic uint32_t family;    /* who may free it: a wr_check_family */
-    _Atomic uint32_t alignment; /* that was asked for, as a power of two; 0: the functions' own */
 } wr_record;
+
+/* Who may free a block (a wr_check_family), and the alignment that was asked for: a power of two,
+ * or 0 for the functions' own. */
+WR_INLINE uint32_t wr_record_tag(uint32_t family, size_t alignment)
+{
+    return family | (alignment == 0 ? 0 : wr_lowest_bit(alignment) + 1) << 8;
+}
+
+WR_INLINE uint32_t wr_record_family(uint32_t tag)
+{
+    return tag & 0xff;
+}
+
+WR_INLINE size_t wr_record_alignment(uint32_t tag)
+{
+    return tag >> 8 == 0 ? 0 : (size_t)1 << ((tag >> 8) - 1);
+}
 
 #define WR_SHADOW_UNIT_BYTES sizeof(wr_record)
 _Static_assert(sizeof(wr_record) == 32, "a record for each 32 bytes");

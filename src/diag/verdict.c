@@ -229,8 +229,9 @@ wr_verdict wr_verdict_of(const wr_check_call *call, const void *ptr, wr_place *a
 void wr_verdict_compare(const wr_check_call *call, const wr_place *at)
 {
     const wr_record *record = at->record;
-    wr_check_family family = wr_load_relaxed(&record->family); /* ours: claimed */
-    size_t alignment = wr_load_relaxed(&record->alignment);
+    uint32_t tag = wr_load_relaxed(&record->tag); /* ours: claimed */
+    wr_check_family family = wr_record_family(tag);
+    size_t alignment = wr_record_alignment(tag);
     if (family != call->family) {
         report_family(call, at, family);
     }

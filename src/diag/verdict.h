@@ -21,7 +21,7 @@ typedef struct wr_place {
 /* The program's address and bytes in it. Relaxed: shadow.h. */
 WR_INLINE uintptr_t wr_place_address(const wr_place *at)
 {
-    return at->block + wr_load_relaxed(&at->record->offset);
+    return wr_load_relaxed(&at->record->address);
 }
 
 WR_INLINE size_t wr_place_size(const wr_place *at)

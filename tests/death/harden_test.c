@@ -68,7 +68,7 @@ static void slabs_come_and_go(void)
     static void *held[3000];
     for (unsigned round = 0; round < 5; round++) {
         for (unsigned i = 0; i < COUNT_OF(held); i++) {
-            size_t bytes = 64 << (i + round) % 9;
+            size_t bytes = (size_t)64 << (i + round) % 9;
             CHECK((held[i] = weir_malloc(bytes)) != NULL);
             memset(held[i], 1, bytes);
         }

@@ -138,6 +138,31 @@ static void goes_on_after_fork(void)
     weir_free(p);
 }
 
+static void examine(uintptr_t address, const wr_record *record, void *context)
+{
+    (void)address;
+    (void)context;
+    wr_store_relaxed(&((wr_record *)(uintptr_t)record)->state, WR_BLOCK_EXAMINED);
+}
+
+/* A thread that looks at blocks does not survive the fork; who frees them would wait for it. */
+static void frees_after_fork_what_another_was_looking_at(void)
+{
+    void *p = weir_malloc(100);
+    void *large = weir_malloc(1 << 20);
+    wr_check_each(examine, NULL);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        weir_free(p);
+        weir_free(large);
+        _exit(0);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    _exit(0); /* here they stay so */
+}
+
 /* What waits in the quarantine serves when the kernel has no more. */
 static void takes_from_the_quarantine_without_memory(void)
 {
@@ -242,6 +267,8 @@ static const struct check_case {
     {"serves_batches_and_places", serves_batches_and_places, "WEIR_CHECK=3"},
     {"serves_threads_while_one_looks", serves_threads_while_one_looks, "WEIR_CHECK=3"},
     {"goes_on_after_fork", goes_on_after_fork, "WEIR_CHECK=3"},
+    {"frees_after_fork_what_another_was_looking_at", frees_after_fork_what_another_was_looking_at,
+     "WEIR_CHECK=3"},
     {"takes_from_the_quarantine_without_memory", takes_from_the_quarantine_without_memory,
      "WEIR_CHECK=3"},
     {"is_off_unasked", is_off_unasked, NULL},
