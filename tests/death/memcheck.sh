@@ -5,6 +5,11 @@
 set -euo pipefail
 
 program=${1:?usage: memcheck.sh PROGRAM}
+work_dir=$(mktemp -d)
+trap 'rm -rf "$work_dir"' EXIT
+# With symbols alone: valgrind 3.19 ends at clang's DWARF 5.
+objcopy --strip-debug "$program" "$work_dir/program"
+program=$work_dir/program
 command -v valgrind >/dev/null || { echo "memcheck.sh: no valgrind (ci/install.sh)" >&2; exit 1; }
 
 # expect CASE PATTERN...: memcheck says each of them, in this order.
