@@ -60,35 +60,27 @@ WR_COLD static void *sample(const wr_cache *cache, size_t size, size_t alignment
     return wr_guard_sample(class, size, weight, &call);
 }
 
-/* Size and alignment are within PTRDIFF_MAX. */
-static void *plain_alloc(wr_cache *cache, size_t size, size_t alignment, const void *caller)
-{
-    void *object = wr_guard_is_on() ? sample(cache, size, alignment, caller) : NULL;
-    return or_enomem(object != NULL ? object : wr_alloc(cache, size, alignment));
-}
-
-void *wr_slow_malloc(size_t size)
-{
-    if (size > PTRDIFF_MAX) {
-        return or_enomem(NULL);
-    }
-    wr_cache *cache = get_cache();
-    if (wr_check_is_on()) {
-        return check_alloc(size, false, 0, WR_CHECK_MALLOC, CALLER);
-    }
-    return plain_alloc(cache, size, 1, CALLER);
-}
-
-void *wr_slow_aligned(size_t alignment, size_t size)
+static void *alloc_as(size_t size, size_t alignment, wr_check_family family, const void *caller)
 {
     if (size > PTRDIFF_MAX || alignment > PTRDIFF_MAX) {
         return or_enomem(NULL);
     }
     wr_cache *cache = get_cache();
     if (wr_check_is_on()) {
-        return check_alloc(size, false, alignment, WR_CHECK_MALLOC, CALLER);
+        return check_alloc(size, false, alignment, family, caller);
     }
-    return plain_alloc(cache, size, alignment, CALLER);
+    void *object = wr_guard_is_on() ? sample(cache, size, alignment, caller) : NULL;
+    return or_enomem(object != NULL ? object : wr_alloc(cache, size, alignment));
+}
+
+void *wr_slow_malloc(size_t size)
+{
+    return alloc_as(size, 1, WR_CHECK_MALLOC, CALLER);
+}
+
+void *wr_slow_aligned(size_t alignment, size_t size)
+{
+    return alloc_as(size, alignment, WR_CHECK_MALLOC, CALLER);
 }
 
 void *wr_slow_calloc(size_t size)
@@ -111,14 +103,7 @@ static wr_check_family family_of(wr_slow_operator which)
 
 void *wr_slow_new(size_t size, size_t alignment, wr_slow_operator which, const void *caller)
 {
-    if (size > PTRDIFF_MAX || alignment > PTRDIFF_MAX) {
-        return or_enomem(NULL);
-    }
-    wr_cache *cache = get_cache();
-    if (wr_check_is_on()) {
-        return check_alloc(size, false, alignment, family_of(which), caller);
-    }
-    return plain_alloc(cache, size, alignment, caller);
+    return alloc_as(size, alignment, family_of(which), caller);
 }
 
 size_t wr_slow_malloc_batch(size_t size, size_t n, void **out)
@@ -265,12 +250,7 @@ WR_COLD static void *move_guarded(wr_cache *cache, void *ptr, size_t size,
 void *wr_slow_realloc(void *ptr, size_t size)
 {
     if (ptr == NULL) {
-        if (size > PTRDIFF_MAX) {
-            return or_enomem(NULL);
-        }
-        wr_cache *cache = get_cache();
-        return wr_check_is_on() ? check_alloc(size, false, 0, WR_CHECK_MALLOC, CALLER)
-                                : plain_alloc(cache, size, 1, CALLER);
+        return alloc_as(size, 1, WR_CHECK_MALLOC, CALLER);
     }
     wr_check_call call = question("realloc", CALLER);
     call.is_question = false;

@@ -35,6 +35,12 @@ enum {
  * WR_OPTION_AUTO for an AUTO. Any thread. */
 size_t wr_option_get(wr_option option);
 
+/* True if the option harden has the word of this bit. */
+WR_INLINE bool wr_option_hardens(size_t bit)
+{
+    return WR_UNLIKELY((wr_option_get(wr_option_harden) & bit) != 0);
+}
+
 /* For a SHARE: true if it is set as a percentage, and the bytes that it is when `whole` is 100%. */
 bool wr_option_is_percentage(wr_option option);
 size_t wr_option_share(wr_option option, size_t whole);

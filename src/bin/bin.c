@@ -199,7 +199,7 @@ static wr_span *claim_lowest(wr_bin *bin)
 static wr_span *open_slab(wr_bin *bin)
 {
     size_t slices = wr_size_classes[bin->class].slices;
-    size_t fence = (wr_option_get(wr_option_harden) & WR_HARDEN_GUARD) != 0;
+    size_t fence = wr_option_hardens(WR_HARDEN_GUARD);
     bool zero;
     uintptr_t start = wr_extent_claim(slices + fence, &zero);
     if (start == 0) {

@@ -61,12 +61,6 @@ static uint64_t present_bits(const wr_span *slab, unsigned word, uint64_t bits)
     return present;
 }
 
-/* Hardened: blocks go out in random order. */
-static bool is_shuffled(void)
-{
-    return WR_UNLIKELY((wr_option_get(wr_option_harden) & WR_HARDEN_ORDER) != 0);
-}
-
 /* n of the bits set, or all when there are fewer. */
 static uint64_t some_bits(uint64_t bits, unsigned n)
 {
@@ -81,7 +75,8 @@ static unsigned take(wr_span *slab, unsigned most, bool present, void **out)
 {
     unsigned taken = 0;
     unsigned words = word_count(slab);
-    unsigned first = is_shuffled() ? (unsigned)(wr_host_random() % words) : 0;
+    bool shuffled = wr_option_hardens(WR_HARDEN_ORDER);
+    unsigned first = shuffled ? (unsigned)(wr_host_random() % words) : 0;
     for (unsigned i = 0; i < words && taken < most; i++) {
         unsigned w = i + first < words ? i + first : i + first - words;
         /* Relaxed: a look; bits can only be added by others. */
@@ -92,7 +87,7 @@ static unsigned take(wr_span *slab, unsigned most, bool present, void **out)
         if (bits == 0) {
             continue;
         }
-        bits = is_shuffled() ? some_bits(bits, most - taken) : wr_lowest_bits(bits, most - taken);
+        bits = shuffled ? some_bits(bits, most - taken) : wr_lowest_bits(bits, most - taken);
         /* Linearisation point. Observes what the last users of the blocks did; pairs with
          * wr_slab_put(). */
         (void)wr_fetch_and_acq_rel(&slab->free_bits[w], ~bits);

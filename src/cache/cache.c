@@ -243,7 +243,7 @@ void *wr_cache_refill(wr_cache *cache, unsigned class)
     unsigned want = cache->capacity[class] / 2u + 1;
     unsigned got =
         take_batch(cache, class, want < WR_BATCH_BLOCKS ? want : WR_BATCH_BLOCKS, blocks);
-    if (WR_UNLIKELY((wr_option_get(wr_option_harden) & WR_HARDEN_ORDER) != 0)) {
+    if (wr_option_hardens(WR_HARDEN_ORDER)) {
         shuffle(got, blocks);
     }
     /* The lowest address goes out first. */

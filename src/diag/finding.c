@@ -25,6 +25,19 @@ void wr_finding_begin(wr_line *line, const char *subject, bool is_call, const ch
     wr_line_hex(line, address);
 }
 
+void wr_finding_add_block(wr_line *line, size_t size)
+{
+    wr_line_text(line, ", block of ");
+    wr_line_decimal(line, size);
+    wr_line_text(line, " bytes");
+}
+
+void wr_finding_add_offset(wr_line *line, uintptr_t start, uintptr_t address)
+{
+    wr_line_text(line, address < start ? " at offset -" : " at offset ");
+    wr_line_decimal(line, address < start ? start - address : address - start);
+}
+
 static void print(wr_line *line, bool with_stacks, wr_stack called, wr_stack allocated,
                   wr_stack freed)
 {

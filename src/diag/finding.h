@@ -23,6 +23,10 @@ void wr_finding_set_action(unsigned action);
 void wr_finding_begin(wr_line *line, const char *subject, bool is_call, const char *what,
                       uintptr_t address);
 
+/* ", block of 24 bytes", and " at offset -1" for an address and where its block starts. */
+void wr_finding_add_block(wr_line *line, size_t size);
+void wr_finding_add_offset(wr_line *line, uintptr_t start, uintptr_t address);
+
 /* Ends the line and prints it with the stacks that are not WR_STACK_NONE, whatever the action. */
 void wr_finding_print(wr_line *line, wr_stack called, wr_stack allocated, wr_stack freed);
 

@@ -88,20 +88,6 @@ static void paint(const slot *s, uintptr_t page)
 
 /* ---- reports ---- */
 
-static void add_block(wr_line *line, const slot *s)
-{
-    wr_line_text(line, ", block of ");
-    wr_line_decimal(line, wr_load_relaxed(&s->size));
-    wr_line_text(line, " bytes");
-}
-
-static void add_offset(wr_line *line, const slot *s, uintptr_t address)
-{
-    uintptr_t start = wr_load_relaxed(&s->address);
-    wr_line_text(line, address < start ? " at offset -" : " at offset ");
-    wr_line_decimal(line, address < start ? start - address : address - start);
-}
-
 static void end(wr_line *line, const slot *s, wr_stack called)
 {
     bool was_freed = wr_load_relaxed(&s->state) != SLOT_LIVE;
@@ -113,9 +99,9 @@ static void report(const wr_check_call *call, const char *what, uintptr_t addres
 {
     wr_line line;
     wr_finding_begin(&line, call->function, true, what, address);
-    add_block(&line, s);
+    wr_finding_add_block(&line, wr_load_relaxed(&s->size));
     if (address != wr_load_relaxed(&s->address)) {
-        add_offset(&line, s, address);
+        wr_finding_add_offset(&line, wr_load_relaxed(&s->address), address);
     }
     end(&line, s, wr_stack_keep(call->caller));
 }
@@ -131,28 +117,26 @@ static void look(const wr_check_call *call, const slot *s, uintptr_t page)
         wr_line line;
         wr_finding_begin(&line, call->function, true, under.bytes != 0 ? "underrun" : "overrun",
                          start);
-        add_block(&line, s);
+        wr_finding_add_block(&line, wr_load_relaxed(&s->size));
         wr_line_text(&line, ", written");
-        add_offset(&line, s, found->first);
+        wr_finding_add_offset(&line, wr_load_relaxed(&s->address), found->first);
         end(&line, s, wr_stack_keep(call->caller));
     }
 }
 
 /* ---- allocate and free ---- */
 
-/* Between 1 and twice the rate, by a hash of how many there were. */
-static uint64_t distance(uint64_t seed)
+/* Between 1 and twice the rate. */
+static uint64_t distance(void)
 {
-    uint64_t hash = (seed + 1) * 0x9e3779b97f4a7c15u;
-    hash = (hash ^ (hash >> 32)) * 0xd6e8feb86659fd93u;
-    return 1 + (hash >> 16) % (2 * wr_load_relaxed(&wr_guard_rate));
+    return 1 + wr_host_random() % (2 * wr_load_relaxed(&wr_guard_rate));
 }
 
 static bool is_due(unsigned weight)
 {
     uint64_t now = wr_fetch_add_relaxed(&stands, weight) + weight;
     uint64_t at = wr_load_relaxed(&next_at);
-    return now >= at && wr_cas_strong_relaxed(&next_at, &at, now + distance(now));
+    return now >= at && wr_cas_strong_relaxed(&next_at, &at, now + distance());
 }
 
 static bool change(slot *s, enum slot_state from, enum slot_state to)
@@ -288,9 +272,9 @@ static void report_fault(uintptr_t address, const ucontext_t *context)
                      : is_below ? "underrun"
                                 : "overrun",
                      wr_load_relaxed(&s->address));
-    add_block(&line, s);
+    wr_finding_add_block(&line, wr_load_relaxed(&s->size));
     wr_line_text(&line, kind_of(context));
-    add_offset(&line, s, address);
+    wr_finding_add_offset(&line, wr_load_relaxed(&s->address), address);
     wr_finding_print(&line, wr_stack_keep(place_of(context)), wr_load_relaxed(&s->allocated),
                      was_freed ? wr_load_relaxed(&s->freed) : WR_STACK_NONE);
 }

@@ -41,14 +41,6 @@ static void end_finding(wr_line *line, const wr_check_call *call, const wr_recor
                    freed == called ? WR_STACK_NONE : freed);
 }
 
-/* ", block of 24 bytes" */
-static void add_block(wr_line *line, const wr_place *at)
-{
-    wr_line_text(line, ", block of ");
-    wr_line_decimal(line, wr_place_size(at));
-    wr_line_text(line, " bytes");
-}
-
 static void begin(wr_line *line, const wr_check_call *call, const char *what, uintptr_t address)
 {
     wr_finding_begin(line, call->function, true, what, address);
@@ -60,17 +52,11 @@ static void report_damage(const char *subject, const wr_check_call *call, const 
     uintptr_t start = wr_place_address(at);
     wr_line line;
     wr_finding_begin(&line, call == NULL ? subject : call->function, call != NULL, what, start);
-    add_block(&line, at);
+    wr_finding_add_block(&line, wr_place_size(at));
     wr_line_text(&line, ", ");
     wr_line_decimal(&line, found->bytes);
-    wr_line_text(&line,
-                 found->bytes == 1 ? " byte written at offset " : " bytes written at offset ");
-    if (found->first < start) {
-        wr_line_text(&line, "-");
-        wr_line_decimal(&line, start - found->first);
-    } else {
-        wr_line_decimal(&line, found->first - start);
-    }
+    wr_line_text(&line, found->bytes == 1 ? " byte written" : " bytes written");
+    wr_finding_add_offset(&line, start, found->first);
     end_finding(&line, call, at->record);
 }
 
@@ -94,7 +80,7 @@ void wr_verdict_double_free(const wr_check_call *call, uintptr_t address, const 
 {
     wr_line line;
     begin(&line, call, call->is_question ? "freed block" : "double free", address);
-    add_block(&line, at);
+    wr_finding_add_block(&line, wr_place_size(at));
     wr_line_text(&line, ", freed before");
     end_finding(&line, call, at->record);
 }
@@ -136,7 +122,7 @@ static void report_size(const wr_check_call *call, const wr_place *at)
 {
     wr_line line;
     begin(&line, call, "size mismatch", wr_place_address(at));
-    add_block(&line, at);
+    wr_finding_add_block(&line, wr_place_size(at));
     wr_line_text(&line, ", freed as ");
     wr_line_decimal(&line, call->size);
     end_finding(&line, call, at->record);
@@ -156,7 +142,7 @@ static void report_alignment(const wr_check_call *call, const wr_place *at, size
 {
     wr_line line;
     begin(&line, call, "alignment mismatch", wr_place_address(at));
-    add_block(&line, at);
+    wr_finding_add_block(&line, wr_place_size(at));
     wr_line_text(&line, ", allocated ");
     add_alignment(&line, alignment);
     wr_line_text(&line, ", freed ");
@@ -173,7 +159,7 @@ static void report_family(const wr_check_call *call, const wr_place *at, wr_chec
     };
     wr_line line;
     begin(&line, call, "wrong function", wr_place_address(at));
-    add_block(&line, at);
+    wr_finding_add_block(&line, wr_place_size(at));
     wr_line_text(&line, ", allocated by ");
     wr_line_text(&line, names[family]);
     end_finding(&line, call, at->record);

@@ -3,6 +3,7 @@
 
 #include "base/report.h"
 #include "bin/slab.h"
+#include "diag/finding.h"
 #include "os/host.h"
 
 typedef struct inspection {
@@ -13,11 +14,7 @@ typedef struct inspection {
 static void report(const char *what, uintptr_t address)
 {
     wr_line line;
-    wr_line_begin(&line);
-    wr_line_text(&line, "weir: heap_check: ");
-    wr_line_text(&line, what);
-    wr_line_text(&line, ": ");
-    wr_line_hex(&line, address);
+    wr_finding_begin(&line, "heap_check", false, what, address);
     wr_line_end(&line);
     wr_report_line(&line);
 }
