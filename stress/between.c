@@ -225,7 +225,7 @@ static void finish_large(void)
 {
     uintptr_t start = large->start;
     CHECK(wr_span_find(start) == large && wr_span_kind_of(large) == WR_SPAN_LARGE);
-    CHECK(wr_region_class_of(wr_region_of(start), start) == WR_CLASS_NONE);
+    CHECK(wr_region_class_of(start) == WR_CLASS_NONE);
     CHECK(wr_span_try_close(large, WR_SPAN_LARGE));
     wr_slice_release(start, 1);
     check_bin();
@@ -483,11 +483,10 @@ static void warm_victim(void)
     memcpy(warm, blocks, sizeof warm);
     wr_bin_return(BLOCKS - WARM, blocks + WARM, "stress");
     wr_bin_give_up(kept_by[0]);
-    wr_cache_bin *b = &victim->bins[class];
     for (unsigned i = 0; i < WARM; i++) {
-        wr_cache_entry *top = atomic_load(&b->top);
+        wr_cache_entry *top = atomic_load(&victim->top[class]);
         atomic_store(top, warm[i]);
-        atomic_store(&b->top, top + 1);
+        atomic_store(&victim->top[class], top + 1);
     }
 }
 
@@ -504,7 +503,7 @@ static void use_victim(void)
     wr_cache_self = victim;
     void *held[2 * WARM];
     for (unsigned i = 0; i < 2 * WARM; i++) {
-        if (!wr_fast_pop(bin->class, &held[i])) {
+        if (!wr_fast_pop(wr_class_mark_of(bin->class), &held[i])) {
             held[i] = wr_cache_refill(victim, bin->class);
         }
         CHECK(held[i] != NULL);
@@ -513,7 +512,7 @@ static void use_victim(void)
     for (unsigned i = 0; i < 2 * WARM; i++) {
         const unsigned char *block = held[i];
         CHECK(block[0] == 'a' + i && memcmp(block, block + 1, BLOCK_BYTES - 1) == 0);
-        if (!wr_fast_push(bin->class, held[i])) {
+        if (!wr_fast_push(wr_class_mark_of(bin->class), held[i])) {
             wr_cache_overflow(victim, bin->class, held[i], "stress");
         }
     }
@@ -552,9 +551,9 @@ static void check_victim(void)
 {
     atomic_store(&bin->sparse, 0);
     CHECK(atomic_load(&victim->thief) == 0 && atomic_load(&victim->busy) == 0);
-    const wr_cache_bin *b = &victim->bins[bin->class];
-    CHECK(atomic_load(&b->base) <= atomic_load(&b->top));
-    for (wr_cache_entry *e = atomic_load(&b->base); e < atomic_load(&b->top); e++) {
+    CHECK(atomic_load(&victim->base[bin->class]) <= atomic_load(&victim->top[bin->class]));
+    for (wr_cache_entry *e = atomic_load(&victim->base[bin->class]);
+         e < atomic_load(&victim->top[bin->class]); e++) {
         CHECK(atomic_load(e) != NULL);
     }
     wr_cache_drain(victim);

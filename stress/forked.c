@@ -36,25 +36,23 @@ static bool is_owners;     /* the operation is the owner's: it has a bin in piec
 
 static void *pop(void)
 {
-    wr_cache_bin *b = &victim->bins[class];
-    wr_cache_entry *top = atomic_load(&b->top);
-    if (top == atomic_load(&b->base)) {
+    wr_cache_entry *top = atomic_load(&victim->top[class]);
+    if (top == atomic_load(&victim->base[class])) {
         return wr_cache_refill(victim, class);
     }
-    atomic_store(&b->top, top - 1);
+    atomic_store(&victim->top[class], top - 1);
     return atomic_load(top - 1);
 }
 
 static void push(void *block)
 {
-    wr_cache_bin *b = &victim->bins[class];
-    wr_cache_entry *top = atomic_load(&b->top);
-    if (top == b->end) {
+    wr_cache_entry *top = atomic_load(&victim->top[class]);
+    if (top == victim->end[class]) {
         wr_cache_overflow(victim, class, block, "stress");
         return;
     }
     atomic_store(top, block);
-    atomic_store(&b->top, top + 1);
+    atomic_store(&victim->top[class], top + 1);
 }
 
 /* A little life: more blocks than the bin holds come and go. */
@@ -141,12 +139,12 @@ static int go_on_in_child(void *unused)
     wr_cache *cache;
     while ((cache = wr_park_adopt()) != NULL) {
         for (unsigned c = 1; c < WR_CLASS_COUNT; c++) {
-            const wr_cache_bin *b = &cache->bins[c];
-            CHECK(b->slab == NULL);
+            CHECK(cache->slab[c] == NULL);
             const wr_cache_entry *array = wr_cache_array(cache, c);
             const wr_cache_entry *room = array + cache->capacity[c];
-            CHECK(atomic_load(&b->base) <= atomic_load(&b->top) && atomic_load(&b->top) <= room);
-            CHECK(atomic_load(&b->end) == room || atomic_load(&b->end) == array);
+            CHECK(atomic_load(&cache->base[c]) <= atomic_load(&cache->top[c]) &&
+                  atomic_load(&cache->top[c]) <= room);
+            CHECK(atomic_load(&cache->end[c]) == room || atomic_load(&cache->end[c]) == array);
         }
         wr_cache_drain(cache);
     }
@@ -240,7 +238,7 @@ static void exhaust_slab(void)
 {
     warm_large();
     wr_cache_drain(victim);
-    wr_span **kept = &victim->bins[class].slab;
+    wr_span **kept = &victim->slab[class];
     out = wr_bin_refill(&wr_heap_default.bins[class], kept, BLOCKS, blocks);
     CHECK(out > 0 && wr_slab_count_racy(*kept) == 0);
     exhausted = *kept;

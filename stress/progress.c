@@ -163,18 +163,17 @@ static void fill_cache(void)
     void *held[12];
     for (unsigned s = 0; s < 3; s++) {
         unsigned class = wr_size_class_of(sizes[s]);
-        wr_cache_bin *b = &full->bins[class];
         full->heat[class] = UINT8_MAX; /* hot: the next slow call keeps the slab */
         for (unsigned i = 0; i < 12; i++) {
             CHECK((held[i] = wr_cache_refill(full, class)) != NULL);
         }
         for (unsigned i = 0; i < 12; i++) {
-            wr_cache_entry *top = atomic_load(&b->top);
-            if (top >= b->end) {
+            wr_cache_entry *top = atomic_load(&full->top[class]);
+            if (top >= full->end[class]) {
                 wr_cache_overflow(full, class, held[i], "stress");
             } else {
                 atomic_store(top, held[i]);
-                atomic_store(&b->top, top + 1);
+                atomic_store(&full->top[class], top + 1);
             }
         }
     }

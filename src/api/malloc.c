@@ -28,7 +28,7 @@ void *weir_calloc(size_t count, size_t size)
     }
     void *block;
     if (WR_UNLIKELY(bytes > WR_SMALL_MAX_BYTES) ||
-        WR_UNLIKELY(!wr_fast_pop(wr_size_class_of(bytes), &block))) {
+        WR_UNLIKELY(!wr_fast_pop(wr_size_mark_of(bytes), &block))) {
         return wr_slow_calloc(bytes);
     }
     return memset(block, 0, bytes);

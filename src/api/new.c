@@ -40,7 +40,8 @@ WR_INLINE void *new_aligned(size_t size, size_t alignment, wr_slow_operator whic
                             failure on_failure)
 {
     void *block;
-    if (WR_UNLIKELY(!wr_fast_pop(wr_size_class_of_aligned(size, alignment), &block))) {
+    if (WR_UNLIKELY(
+            !wr_fast_pop(wr_class_mark_of(wr_size_class_of_aligned(size, alignment)), &block))) {
         return new_slow(size, alignment, which, on_failure);
     }
     return block;
@@ -50,7 +51,7 @@ WR_INLINE void *new_plain(size_t size, wr_slow_operator which, failure on_failur
 {
     void *block;
     if (WR_UNLIKELY(size > WR_SMALL_MAX_BYTES) ||
-        WR_UNLIKELY(!wr_fast_pop(wr_size_class_of(size), &block))) {
+        WR_UNLIKELY(!wr_fast_pop(wr_size_mark_of(size), &block))) {
         return new_slow(size, 1, which, on_failure);
     }
     return block;

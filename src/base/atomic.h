@@ -15,23 +15,34 @@
 #define wr_load_acquire(p) (WR_STEP(), atomic_load_explicit((p), memory_order_acquire))
 #define wr_load_seq_cst(p) (WR_STEP(), atomic_load_explicit((p), memory_order_seq_cst))
 
-/* A relaxed load of a pointer that is used once, in a form that compilers fold into the instruction
- * that uses it, as they do with no atomic load; ThreadSanitizer is told the truth. `type` is that
- * of the pointer. */
-#if defined(__SANITIZE_THREAD__) || defined(WR_STEPS)
-#define wr_load_folded(type, p) wr_load_relaxed(p)
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define wr_load_folded(type, p) wr_load_relaxed(p)
-#endif
-#endif
-#ifndef wr_load_folded
-#define wr_load_folded(type, p) (*(type const *)(const void *)(p))
-#endif
-
 #define wr_store_relaxed(p, v) (WR_STEP(), atomic_store_explicit((p), (v), memory_order_relaxed))
 #define wr_store_release(p, v) (WR_STEP(), atomic_store_explicit((p), (v), memory_order_release))
 #define wr_store_seq_cst(p, v) (WR_STEP(), atomic_store_explicit((p), (v), memory_order_seq_cst))
+
+/* For the fast path, which is counted in instructions: accesses in a form that compilers fold into
+ * one instruction, as they do with no atomic access. `type` is that of the word, which a processor
+ * loads and stores whole. ThreadSanitizer is told the truth.
+ *     wr_load_folded  a relaxed load of a value that is used once
+ *     wr_add_folded   a release store of what a word holds and `n` more, by the one thread that
+ *                     writes it: no read-modify-write in the atomic sense. On other processors than
+ *                     x86, where each store is a release store, it is written out. */
+#if defined(__SANITIZE_THREAD__) || defined(WR_STEPS)
+#define WR_ATOMIC_UNFOLDED 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define WR_ATOMIC_UNFOLDED 1
+#endif
+#endif
+#ifdef WR_ATOMIC_UNFOLDED
+#define wr_load_folded(type, p) wr_load_relaxed(p)
+#else
+#define wr_load_folded(type, p) (*(type const *)(const void *)(p))
+#endif
+#if defined(WR_ATOMIC_UNFOLDED) || !defined(__x86_64__)
+#define wr_add_folded(type, p, n) wr_store_release((p), wr_load_relaxed(p) + (n))
+#else
+#define wr_add_folded(type, p, n) (wr_fence_compiler(), (void)(*(type *)(void *)(p) += (n)))
+#endif
 
 /* Orders what stands before it before all later stores. */
 #define wr_fence_release() atomic_thread_fence(memory_order_release)

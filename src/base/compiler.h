@@ -18,6 +18,15 @@
 #define WR_UNUSED       __attribute__((unused))
 #define WR_PRINTF(f, a) __attribute__((format(printf, f, a)))
 
+/* From here on compilers know nothing of x, an integer variable: what they have made of it before
+ * is made anew. No instruction of its own; keeps addresses of words that are used twice from
+ * costing one for each. */
+#define WR_FORGET(x) __asm__("" : "+r"(x))
+
+/* Compilers know nothing of x, an integer variable, from here on: they compute it as it is written,
+ * and do not mix it with what comes after. No instruction of its own. */
+#define WR_FORGET(x) __asm__("" : "+r"(x))
+
 /* A structure or field at a line of its own, so that writers on other cores leave it alone. */
 #define WR_CACHE_LINE_BYTES 64
 #define WR_CACHE_ALIGNED    __attribute__((aligned(WR_CACHE_LINE_BYTES)))

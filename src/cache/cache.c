@@ -90,10 +90,9 @@ static void leave(wr_cache *cache)
 /* Moves the blocks down to the start of the array, where a thief left room below them. */
 static void close_up(wr_cache *cache, unsigned class)
 {
-    wr_cache_bin *bin = &cache->bins[class];
-    if (WR_UNLIKELY(wr_stack_base(bin) != wr_cache_array(cache, class))) {
+    if (WR_UNLIKELY(wr_stack_base(cache, class) != wr_cache_array(cache, class))) {
         wr_stack_begin_change(cache, class);
-        wr_stack_place(cache, class, wr_stack_base(bin), wr_stack_length(bin));
+        wr_stack_place(cache, class, wr_stack_base(cache, class), wr_stack_length(cache, class));
         wr_stack_end_change(cache);
     }
 }
@@ -112,11 +111,10 @@ static void follow_source(wr_cache *cache, unsigned class)
 /* Takes the `count` oldest blocks out of a bin. */
 static void take_oldest(wr_cache *cache, unsigned class, unsigned count, void **out)
 {
-    wr_cache_bin *bin = &cache->bins[class];
-    wr_cache_entry *base = wr_stack_base(bin);
+    wr_cache_entry *base = wr_stack_base(cache, class);
     wr_stack_begin_change(cache, class);
     memcpy(out, (void *)base, count * sizeof *base);
-    wr_stack_place(cache, class, base + count, wr_stack_length(bin) - count);
+    wr_stack_place(cache, class, base + count, wr_stack_length(cache, class) - count);
     wr_stack_end_change(cache);
 }
 
@@ -132,11 +130,11 @@ static void flush(wr_cache *cache, unsigned class, unsigned count, const char *f
     }
 }
 
-void wr_cache_leave_slab(wr_cache_bin *bin)
+void wr_cache_leave_slab(wr_cache *cache, unsigned class)
 {
-    wr_span *slab = bin->slab;
+    wr_span *slab = cache->slab[class];
     if (slab != NULL) {
-        bin->slab = NULL; /* first, for a fork in between */
+        cache->slab[class] = NULL; /* first, for a fork in between */
         wr_bin_give_up(slab);
     }
 }
@@ -154,10 +152,10 @@ static void visit_next(wr_cache *cache)
         return;
     }
     cache->heat[class] = 0;
-    wr_cache_leave_slab(&cache->bins[class]);
+    wr_cache_leave_slab(cache, class);
     unsigned capacity = wr_capacity_half(cache, class);
     if (capacity < cache->capacity[class]) {
-        unsigned length = wr_stack_length(&cache->bins[class]);
+        unsigned length = wr_stack_length(cache, class);
         flush(cache, class, length > capacity ? length - capacity : 0, "free");
         wr_capacity_set(cache, class, capacity);
     }
@@ -188,10 +186,9 @@ static unsigned heat_to_keep_slab(void)
 /* Blocks from the bin, and from the slab that the thread keeps once the class is hot. */
 static unsigned take_batch(wr_cache *cache, unsigned class, unsigned most, void **out)
 {
-    wr_cache_bin *bin = &cache->bins[class];
-    unsigned got = wr_bin_refill(&cache->source[class], &bin->slab, most, out);
+    unsigned got = wr_bin_refill(&cache->source[class], &cache->slab[class], most, out);
     if (cache->heat[class] < heat_to_keep_slab()) {
-        wr_cache_leave_slab(bin); /* threads that use a class in passing share slabs */
+        wr_cache_leave_slab(cache, class); /* threads that use a class in passing share slabs */
     }
     wr_cache_count_up(&cache->served_bytes, got * (size_t)wr_size_classes[class].block_bytes);
     return got;
@@ -226,12 +223,11 @@ void *wr_cache_refill(wr_cache *cache, unsigned class)
         wr_cache_count_up(&cache->slow_calls, 1);
         return wr_bin_take(&cache->source[class]);
     }
-    wr_cache_bin *bin = &cache->bins[class];
-    if (WR_UNLIKELY(wr_stack_length(bin) != 0)) {
+    if (WR_UNLIKELY(wr_stack_length(cache, class) != 0)) {
         /* A thief that had raised base found nothing to take, and has put it back since the call
          * saw the bin empty. */
-        wr_cache_entry *top = wr_stack_top(bin) - 1;
-        wr_stack_set_top(bin, top);
+        wr_cache_entry *top = wr_stack_top(cache, class) - 1;
+        wr_stack_set_top(cache, class, top);
         leave(cache);
         return wr_load_relaxed(top);
     }
@@ -247,12 +243,12 @@ void *wr_cache_refill(wr_cache *cache, unsigned class)
         shuffle(got, blocks);
     }
     /* The lowest address goes out first. */
-    wr_cache_entry *top = wr_stack_base(bin);
+    wr_cache_entry *top = wr_stack_base(cache, class);
     for (unsigned i = got; i-- > 1;) {
         wr_store_relaxed(top, blocks[i]);
         top++;
     }
-    wr_stack_set_top(bin, top);
+    wr_stack_set_top(cache, class, top);
     leave(cache);
     return got == 0 ? NULL : blocks[0];
 }
@@ -264,7 +260,6 @@ void wr_cache_overflow(wr_cache *cache, unsigned class, void *block, const char 
         wr_bin_return(1, &block, function);
         return;
     }
-    wr_cache_bin *bin = &cache->bins[class];
     count_slow_call(cache, class);
     close_up(cache, class);
     follow_source(cache, class);
@@ -275,13 +270,13 @@ void wr_cache_overflow(wr_cache *cache, unsigned class, void *block, const char 
         wr_bin_return(1, &block, function);
         return;
     }
-    if (wr_stack_length(bin) == capacity) {
+    if (wr_stack_length(cache, class) == capacity) {
         unsigned half = (capacity + 1) / 2;
         flush(cache, class, half < WR_BATCH_BLOCKS ? half : WR_BATCH_BLOCKS, function);
     }
-    wr_cache_entry *top = wr_stack_top(bin);
+    wr_cache_entry *top = wr_stack_top(cache, class);
     wr_store_relaxed(top, block);
-    wr_stack_set_top(bin, top + 1);
+    wr_stack_set_top(cache, class, top + 1);
     leave(cache);
 }
 
@@ -291,7 +286,7 @@ void wr_cache_leave_slabs(wr_cache *cache)
         return;
     }
     for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
-        wr_cache_leave_slab(&cache->bins[class]);
+        wr_cache_leave_slab(cache, class);
     }
     leave(cache);
 }
@@ -302,9 +297,9 @@ void wr_cache_rest(wr_cache *cache)
         return;
     }
     for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
-        unsigned length = wr_stack_length(&cache->bins[class]);
+        unsigned length = wr_stack_length(cache, class);
         unsigned keep = wr_capacity_cold(class);
-        wr_cache_leave_slab(&cache->bins[class]);
+        wr_cache_leave_slab(cache, class);
         flush(cache, class, length > keep ? length - keep : 0, "free");
     }
     wr_capacity_cool_down(cache); /* the next life may be a short one, whatever this was */
@@ -317,8 +312,8 @@ void wr_cache_drain(wr_cache *cache)
         return;
     }
     for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
-        wr_cache_leave_slab(&cache->bins[class]);
-        flush(cache, class, wr_stack_length(&cache->bins[class]), "free");
+        wr_cache_leave_slab(cache, class);
+        flush(cache, class, wr_stack_length(cache, class), "free");
     }
     leave(cache);
 }
@@ -331,8 +326,8 @@ void wr_cache_settle(wr_cache *cache)
     if (wr_load_relaxed(&cache->thief) != 0) {
         for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
             wr_cache_entry *to = wr_cache_array(cache, class);
-            wr_cache_entry *top = wr_load_relaxed(&cache->bins[class].top);
-            wr_store_relaxed(&cache->bins[class].base, to);
+            wr_cache_entry *top = wr_load_relaxed(&cache->top[class]);
+            wr_store_relaxed(&cache->base[class], to);
             for (wr_cache_entry *from = to; from < top; from++) {
                 void *block = wr_load_relaxed(from);
                 if (block != NULL) {
@@ -340,7 +335,7 @@ void wr_cache_settle(wr_cache *cache)
                     to++;
                 }
             }
-            wr_stack_set_top(&cache->bins[class], to);
+            wr_stack_set_top(cache, class, to);
         }
         wr_store_relaxed(&cache->thief, 0);
     }
@@ -358,8 +353,8 @@ void wr_cache_recover(wr_cache *cache)
     }
     wr_cache_settle(cache);
     for (unsigned c = 1; c < WR_CLASS_COUNT; c++) {
-        if (cache->bins[c].slab != NULL) {
-            wr_slab_recount(cache->bins[c].slab);
+        if (cache->slab[c] != NULL) {
+            wr_slab_recount(cache->slab[c]);
         }
     }
     wr_cache_leave_slabs(cache);
@@ -368,12 +363,13 @@ void wr_cache_recover(wr_cache *cache)
 void wr_cache_assert_valid(const wr_cache *cache)
 {
     for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
-        const wr_cache_bin *bin = &cache->bins[class];
         const wr_cache_entry *array = (const wr_cache_entry *)cache + cache->array[class];
-        WR_ASSERT(array <= wr_stack_base(bin) && wr_stack_base(bin) <= wr_stack_top(bin));
-        WR_ASSERT(wr_stack_top(bin) <= array + cache->capacity[class]);
-        WR_ASSERT(bin->end == array || bin->end == array + cache->capacity[class]);
-        (void)bin, (void)array;
+        WR_ASSERT(array <= wr_stack_base(cache, class) &&
+                  wr_stack_base(cache, class) <= wr_stack_top(cache, class));
+        WR_ASSERT(wr_stack_top(cache, class) <= array + cache->capacity[class]);
+        WR_ASSERT(cache->end[class] == array ||
+                  cache->end[class] == array + cache->capacity[class]);
+        (void)array;
     }
-    WR_ASSERT(wr_stack_length(&cache->bins[WR_CLASS_NONE]) == 0);
+    WR_ASSERT(wr_stack_length(cache, WR_CLASS_NONE) == 0);
 }

@@ -29,15 +29,14 @@
  * NULL, or being taken by a thief. How much a bin may hold is the matter of cache/capacity.h. */
 typedef _Atomic(void *) wr_cache_entry;
 
-typedef struct wr_cache_bin {
-    _Atomic(wr_cache_entry *) top;  /* one past the newest pointer */
-    _Atomic(wr_cache_entry *) base; /* the oldest pointer */
-    _Atomic(wr_cache_entry *) end;  /* one past the last place, or the first: closed */
-    wr_span *slab;                  /* slab that the thread owns and refills from, or NULL */
-} wr_cache_bin;
-
 typedef struct wr_cache {
-    wr_cache_bin bins[WR_CLASS_COUNT];
+    /* The bins: field by field, by class, so that a class mark (size/size_class.h) leads to the
+     * words of one. */
+    _Atomic(wr_cache_entry *) top[WR_CLASS_COUNT];  /* one past the newest pointer */
+    _Atomic(wr_cache_entry *) base[WR_CLASS_COUNT]; /* the oldest pointer */
+    _Atomic(wr_cache_entry *)
+        end[WR_CLASS_COUNT];       /* one past the last place, or the first: closed */
+    wr_span *slab[WR_CLASS_COUNT]; /* slab that the thread owns and refills from, or NULL */
     uint16_t
         capacity[WR_CLASS_COUNT];   /* places of each bin; above the cold count in the hot array */
     uint16_t array[WR_CLASS_COUNT]; /* where the bin's array begins, in entries from the cache on */
@@ -63,7 +62,7 @@ typedef struct wr_cache {
     wr_cache_entry cold[];       /* first arrays of the classes up to WR_CACHE_COLD_BYTES */
 } wr_cache;
 
-_Static_assert(sizeof(wr_cache_bin) == 32, "a bin is found by a shift");
+_Static_assert(sizeof(((wr_cache *)0)->top[0]) == WR_CLASS_MARK_UNIT, "a mark leads to a word");
 
 /* The calling thread's cache: the only thread-local word of the library. */
 extern _Thread_local wr_cache *wr_cache_self;
@@ -95,7 +94,7 @@ unsigned wr_cache_take_batch(wr_cache *cache, unsigned class, unsigned most, voi
 
 /* Gives up the slab that a bin keeps, if it keeps one; for the owner in a slow call, and a thief.
  */
-void wr_cache_leave_slab(wr_cache_bin *bin);
+void wr_cache_leave_slab(wr_cache *cache, unsigned class);
 
 /* Gives up the slabs that the cache keeps; its blocks stay. While a thief is at it, that does. */
 void wr_cache_leave_slabs(wr_cache *cache);

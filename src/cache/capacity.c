@@ -50,12 +50,11 @@ void wr_capacity_open(wr_cache *cache, unsigned class)
 {
     WR_ASSERT(sizeof(wr_cache) + cold_classes() * WR_CACHE_COLD_BLOCKS * sizeof(wr_cache_entry) <=
               WR_CACHE_HEAD_BYTES);
-    wr_cache_bin *bin = &cache->bins[class];
     cache->capacity[class] = (uint16_t)(patience() == 0 ? wr_capacity_cold(class) : 0);
     cache->array[class] =
         (uint16_t)(class <= cold_classes() ? cold_array(class) : hot_array(class));
-    wr_store_relaxed(&bin->base, wr_cache_array(cache, class));
-    wr_store_relaxed(&bin->top, wr_cache_array(cache, class));
+    wr_store_relaxed(&cache->base[class], wr_cache_array(cache, class));
+    wr_store_relaxed(&cache->top[class], wr_cache_array(cache, class));
     wr_stack_set_end(cache, class, false);
 }
 
@@ -92,12 +91,11 @@ size_t wr_capacity_hot_bytes(void)
 
 void wr_capacity_set(wr_cache *cache, unsigned class, unsigned capacity)
 {
-    wr_cache_bin *bin = &cache->bins[class];
-    unsigned length = wr_stack_length(bin);
+    unsigned length = wr_stack_length(cache, class);
     WR_ASSERT(length <= capacity && capacity <= wr_cache_capacity_max(class));
     bool closed = wr_stack_is_closed(cache, class) && cache->capacity[class] != 0;
     bool cold = class <= cold_classes() && capacity <= WR_CACHE_COLD_BLOCKS;
-    const wr_cache_entry *from = wr_stack_base(bin);
+    const wr_cache_entry *from = wr_stack_base(cache, class);
     count_hot_bytes(cache, hot_bytes_of(class, capacity),
                     hot_bytes_of(class, cache->capacity[class]));
     wr_stack_begin_change(cache, class);
@@ -149,7 +147,7 @@ void wr_capacity_cool_down(wr_cache *cache)
         cache->heat[class] = 0;
         unsigned capacity = wr_capacity_cold(class);
         capacity = capacity < cache->capacity[class] ? capacity : cache->capacity[class];
-        if (wr_stack_length(&cache->bins[class]) <= capacity) {
+        if (wr_stack_length(cache, class) <= capacity) {
             wr_capacity_set(cache, class, capacity);
         }
     }
@@ -166,11 +164,10 @@ void wr_capacity_swept(wr_cache *cache)
 
 void wr_capacity_recover(wr_cache *cache, unsigned class)
 {
-    wr_cache_bin *bin = &cache->bins[class];
     cache->capacity[class] = (uint16_t)wr_cache_capacity_max(class);
     cache->array[class] = (uint16_t)hot_array(class);
-    wr_store_relaxed(&bin->base, wr_cache_array(cache, class));
-    wr_store_relaxed(&bin->top, wr_cache_array(cache, class));
+    wr_store_relaxed(&cache->base[class], wr_cache_array(cache, class));
+    wr_store_relaxed(&cache->top[class], wr_cache_array(cache, class));
     wr_stack_set_end(cache, class, false);
 }
 

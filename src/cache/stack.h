@@ -9,26 +9,26 @@
 #include "cache/cache.h"
 
 /* Plain loads of the owner's own stores. */
-WR_INLINE wr_cache_entry *wr_stack_top(const wr_cache_bin *bin)
+WR_INLINE wr_cache_entry *wr_stack_top(const wr_cache *cache, unsigned class)
 {
-    return wr_load_relaxed(&bin->top);
+    return wr_load_relaxed(&cache->top[class]);
 }
 
-WR_INLINE wr_cache_entry *wr_stack_base(const wr_cache_bin *bin)
+WR_INLINE wr_cache_entry *wr_stack_base(const wr_cache *cache, unsigned class)
 {
-    return wr_load_relaxed(&bin->base);
+    return wr_load_relaxed(&cache->base[class]);
 }
 
-WR_INLINE unsigned wr_stack_length(const wr_cache_bin *bin)
+WR_INLINE unsigned wr_stack_length(const wr_cache *cache, unsigned class)
 {
-    return (unsigned)(wr_stack_top(bin) - wr_stack_base(bin));
+    return (unsigned)(wr_stack_top(cache, class) - wr_stack_base(cache, class));
 }
 
-WR_INLINE void wr_stack_set_top(wr_cache_bin *bin, wr_cache_entry *top)
+WR_INLINE void wr_stack_set_top(wr_cache *cache, unsigned class, wr_cache_entry *top)
 {
     /* Publishes the entries below and what was done in their blocks; pairs with take_from_bin() in
      * cache/steal.c. */
-    wr_store_release(&bin->top, top);
+    wr_store_release(&cache->top[class], top);
 }
 
 /* Between these two a fork's child would find the stack of the class in pieces. */
@@ -49,25 +49,24 @@ WR_INLINE void wr_stack_end_change(wr_cache *cache)
 WR_INLINE void wr_stack_place(wr_cache *cache, unsigned class, const wr_cache_entry *from,
                               size_t length)
 {
-    wr_cache_bin *bin = &cache->bins[class];
     wr_cache_entry *array = wr_cache_array(cache, class);
     if (length != 0 && from != array) {
         memmove((void *)array, (const void *)from, length * sizeof *array);
     }
-    wr_store_relaxed(&bin->base, array);
-    wr_stack_set_top(bin, array + length);
+    wr_store_relaxed(&cache->base[class], array);
+    wr_stack_set_top(cache, class, array + length);
 }
 
 /* A closed bin takes nothing back: its frees go to their slabs. */
 WR_INLINE bool wr_stack_is_closed(wr_cache *cache, unsigned class)
 {
     /* The owner's own store, or a thief's, which let_go() in cache/steal.c has ordered. */
-    return wr_load_relaxed(&cache->bins[class].end) == wr_cache_array(cache, class);
+    return wr_load_relaxed(&cache->end[class]) == wr_cache_array(cache, class);
 }
 
 WR_INLINE void wr_stack_set_end(wr_cache *cache, unsigned class, bool closed)
 {
-    wr_store_relaxed(&cache->bins[class].end,
+    wr_store_relaxed(&cache->end[class],
                      wr_cache_array(cache, class) + (closed ? 0 : cache->capacity[class]));
 }
 

@@ -49,12 +49,11 @@ static bool hold(wr_cache *cache)
 static void raise_bases(wr_cache *cache)
 {
     for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
-        wr_cache_bin *bin = &cache->bins[class];
         /* Relaxed: any height that top has had will do; the barrier that follows orders the store.
          */
-        wr_cache_entry *top = wr_load_relaxed(&bin->top);
-        if (top > wr_load_relaxed(&bin->base)) {
-            wr_store_relaxed(&bin->base, top);
+        wr_cache_entry *top = wr_load_relaxed(&cache->top[class]);
+        if (top > wr_load_relaxed(&cache->base[class])) {
+            wr_store_relaxed(&cache->base[class], top);
         }
     }
 }
@@ -63,11 +62,10 @@ static void raise_bases(wr_cache *cache)
  * the barrier between has failed, nothing. */
 static void take_from_bin(wr_cache *cache, unsigned class, bool ordered)
 {
-    wr_cache_bin *bin = &cache->bins[class];
-    wr_cache_entry *raised = wr_load_relaxed(&bin->base); /* our own store */
+    wr_cache_entry *raised = wr_load_relaxed(&cache->base[class]); /* our own store */
     /* Observes the entries and what was done in their blocks; pairs with wr_stack_set_top(),
      * wr_fast_push() and wr_fast_pop(). */
-    wr_cache_entry *top = wr_load_acquire(&bin->top);
+    wr_cache_entry *top = wr_load_acquire(&cache->top[class]);
     wr_cache_entry *entry = wr_cache_array(cache, class);
     while (entry < raised && wr_load_relaxed(entry) == NULL) {
         entry++; /* taken at an earlier time; here base was before it was raised */
@@ -83,11 +81,11 @@ static void take_from_bin(wr_cache *cache, unsigned class, bool ordered)
         }
     }
     wr_bin_return(count, blocks, "purge");
-    wr_store_relaxed(&bin->base, entry); /* published by let_go() */
+    wr_store_relaxed(&cache->base[class], entry); /* published by let_go() */
     if (ordered) {
         /* What the thread frees from here on makes a slow call, which opens the bin again: else
          * a sleeper's last blocks would go unseen. A push in flight has its place. */
-        wr_store_relaxed(&bin->end, wr_cache_array(cache, class));
+        wr_store_relaxed(&cache->end[class], wr_cache_array(cache, class));
     }
 }
 
@@ -95,7 +93,7 @@ static void take_all(wr_cache *cache, bool ordered)
 {
     for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
         take_from_bin(cache, class, ordered);
-        wr_cache_leave_slab(&cache->bins[class]);
+        wr_cache_leave_slab(cache, class);
     }
     wr_capacity_swept(cache);
 }

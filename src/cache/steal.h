@@ -27,9 +27,9 @@
  *              base is set just above what was taken; thief = 0.
  *
  * Why T - 1: the call in flight is a pop of entry T - 1 that has yet to store top, or a push of
- * entry T. Of a pop that has stored top, T is one less, and its entry is above T - 1. So one block
- * a bin stays with an idle thread; who sleeps in the middle of a call (a signal handler may, on top
- * of one) cannot be told from who sleeps. */
+ * entry T. Of a pop that has stored top and has yet to read its entry, T is one less, and the entry
+ * is at T. So one block a bin stays with an idle thread; who sleeps in the middle of a call (a
+ * signal handler may, on top of one) cannot be told from who sleeps. */
 
 /* What is to be done with a cache; called once for each, by one thread at a time. */
 typedef bool wr_steal_choice(wr_cache *cache);

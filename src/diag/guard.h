@@ -4,7 +4,7 @@
  *     | guard |  zone | block | guard | block | zone | guard |       by turns at either edge
  *
  * Sampled where a call leaves the fast path anyway, which stands for as many calls as it brings
- * blocks. The pages belong to no region, class byte 0: each call about such a block takes the slow
+ * blocks. The pages belong to no region, class mark 0: each call about such a block takes the slow
  * path, but for sized frees, which do not ask. Those push it to a cache as the block of its class
  * that it also is (it has all the bytes of its class), it goes round as such, and comes back when
  * it would return to its slab.

@@ -61,7 +61,7 @@ static void count_slab(wr_region *region, unsigned slice, void *context)
 {
     unsigned class = ((const tally *)context)->class;
     weir_class_stats *stats = ((const tally *)context)->stats;
-    if (wr_load_relaxed(&region->class_of[slice]) != class) {
+    if (wr_region_class_in(region, slice) != class) {
         return;
     }
     /* Observes the descriptor, which is never unmapped. It may have another life by now, so its

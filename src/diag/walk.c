@@ -50,8 +50,8 @@ static const char *look_at_slices(wr_region *region, unsigned first, size_t coun
         if (s != first && is_head(region, s)) {
             return "span within a span";
         }
-        if (wr_load_relaxed(&region->class_of[s]) != class) {
-            return "class byte of another class";
+        if (wr_region_class_in(region, s) != class) {
+            return "class mark of another class";
         }
     }
     return NULL;
@@ -93,19 +93,19 @@ static const char *look_at_slab(wr_region *region, unsigned slice, const wr_span
 static const char *look_at_span(wr_region *region, unsigned slice, bool alone)
 {
     const wr_span *span = wr_load_relaxed(&region->span[slice]);
-    size_t class = wr_load_relaxed(&region->class_of[slice]);
+    size_t class = wr_region_class_in(region, slice);
     if (span == NULL) {
         return "span without a descriptor";
     }
     if (class >= WR_CLASS_COUNT) {
-        return "class byte of no class";
+        return "class mark of no class";
     }
     wr_span_kind kind = wr_span_kind_of(span);
     if (kind > WR_SPAN_FENCE) {
         return "span of no kind";
     }
     if (class != WR_CLASS_NONE && kind != WR_SPAN_SLAB) {
-        return "class byte on what is no slab";
+        return "class mark on what is no slab";
     }
     size_t slices = class != WR_CLASS_NONE ? wr_size_classes[class].slices : 1;
     if (alone) {

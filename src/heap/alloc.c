@@ -28,28 +28,43 @@ static void count_slow_call(wr_cache *cache, bool is_free)
     }
 }
 
-static void *pop(wr_cache_bin *bin)
+static void *pop(wr_cache *cache, unsigned class)
 {
-    wr_cache_entry *top = wr_load_relaxed(&bin->top); /* the owner's own store */
-    if (top <= wr_load_relaxed(&bin->base)) {
+    wr_cache_entry *top = wr_load_relaxed(&cache->top[class]); /* the owner's own store */
+    if (top <= wr_load_relaxed(&cache->base[class])) {
         return NULL;
     }
     void *block = wr_load_relaxed(top - 1);
     /* As wr_fast_pop(); pairs with take_from_bin() in cache/steal.c. */
-    wr_store_release(&bin->top, top - 1);
+    wr_store_release(&cache->top[class], top - 1);
     return block;
 }
 
-/* False when the bin is full. */
-static bool push(wr_cache_bin *bin, void *block)
+/* For a block that is the newest of its bin already. */
+WR_COLD WR_NORETURN static void report_twice(const void *block, const char *function)
 {
-    wr_cache_entry *top = wr_load_relaxed(&bin->top); /* the owner's own store */
-    if (top >= wr_load_relaxed(&bin->end)) {
+    wr_misuse misuse = {.function = function, .what = "double free", .address = (uintptr_t)block};
+    const wr_span *slab = wr_span_find(misuse.address);
+    if (slab != NULL && wr_span_kind_of(slab) == WR_SPAN_SLAB) { /* else a sized free's fault too */
+        misuse.block = misuse.address;
+        misuse.block_bytes = slab->block_bytes;
+    }
+    wr_report_misuse(&misuse);
+}
+
+/* False when the bin is full. */
+static bool push(wr_cache *cache, unsigned class, void *block, const char *function)
+{
+    wr_cache_entry *top = wr_load_relaxed(&cache->top[class]); /* the owner's own store */
+    if (top > wr_load_relaxed(&cache->base[class]) && wr_load_relaxed(top - 1) == block) {
+        report_twice(block, function);
+    }
+    if (top >= wr_load_relaxed(&cache->end[class])) {
         return false;
     }
     wr_store_relaxed(top, block);
     /* As wr_fast_push(); pairs with take_from_bin() in cache/steal.c. */
-    wr_store_release(&bin->top, top + 1);
+    wr_store_release(&cache->top[class], top + 1);
     return true;
 }
 
@@ -58,7 +73,7 @@ static void *try_small(wr_cache *cache, unsigned class)
     if (!wr_cache_is_real(cache)) {
         return wr_bin_take(&wr_heap_default.bins[class]);
     }
-    void *block = pop(&cache->bins[class]);
+    void *block = pop(cache, class);
     if (block == NULL) {
         block = wr_cache_refill(cache, class);
         end_slow_call(cache, false);
@@ -110,8 +125,7 @@ size_t wr_alloc_batch(wr_cache *cache, size_t size, size_t n, void **out)
     if (size <= WR_SMALL_MAX_BYTES && wr_cache_is_real(cache)) {
         /* What the cache holds goes first, then whole batches from the bin past the cache. */
         unsigned class = wr_size_class_of(size);
-        wr_cache_bin *bin = &cache->bins[class];
-        for (void *block; done < n && (block = pop(bin)) != NULL; done++) {
+        for (void *block; done < n && (block = pop(cache, class)) != NULL; done++) {
             out[done] = block;
         }
         while (done < n) {
@@ -172,7 +186,7 @@ static void free_small(wr_cache *cache, unsigned class, void *ptr, const char *f
         wr_purger_poke(false, false);
         return;
     }
-    if (!push(&cache->bins[class], ptr)) {
+    if (!push(cache, class, ptr, function)) {
         wr_cache_overflow(cache, class, ptr, function);
         end_slow_call(cache, true);
     }
@@ -213,7 +227,7 @@ void wr_alloc_free_batch(wr_cache *cache, size_t n, void **ptrs, const char *fun
         unsigned class = wr_alloc_class_of(ptrs[i]);
         if (class == WR_CLASS_NONE) {
             wr_alloc_free(cache, ptrs[i], function);
-        } else if (!wr_cache_is_real(cache) || !push(&cache->bins[class], ptrs[i])) {
+        } else if (!wr_cache_is_real(cache) || !push(cache, class, ptrs[i], function)) {
             past[count++] = ptrs[i];
         }
         if (count == WR_FREE_BATCH_BLOCKS) {

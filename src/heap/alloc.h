@@ -40,8 +40,7 @@ size_t wr_alloc_good_size(size_t size);
 /* Class of the slab that an address lies in; WR_CLASS_NONE for all else. */
 WR_INLINE unsigned wr_alloc_class_of(const void *ptr)
 {
-    wr_region *region = wr_region_of((uintptr_t)ptr);
-    return region == NULL ? WR_CLASS_NONE : (unsigned)wr_region_class_of(region, (uintptr_t)ptr);
+    return wr_region_class_of((uintptr_t)ptr);
 }
 
 #endif

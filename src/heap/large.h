@@ -1,7 +1,7 @@
 /* Large objects: above the small classes each is a span of its own; below the mmap threshold on
  * slices of the page heap, from there on as a mapping of its own.
  *
- * Both begin at a slice boundary, class byte 0. Their size is what was asked for in whole pages; a
+ * Both begin at a slice boundary, class mark 0. Their size is what was asked for in whole pages; a
  * span's last slice and a mapping's address space may reach further (reserved_bytes), untouched.
  * The threshold follows the size of freed mappings up to 32 MiB, as mallopt(3) describes, unless
  * it was pinned. Threads: any. Progress: lock-free, but for growth of the page heap and the

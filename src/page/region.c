@@ -3,7 +3,7 @@
 
 #include "os/vm.h"
 
-_Atomic(wr_region *) wr_region_table[WR_REGIONS_MAX];
+wr_region_map wr_regions;
 
 /* Regions in the order they were made: no gaps, none twice, first count entries. */
 static _Atomic(wr_region *) in_order[WR_REGIONS_MAX];
@@ -40,10 +40,10 @@ static void enlist(wr_region *region)
 
 wr_region *wr_region_obtain(uintptr_t address)
 {
-    _Atomic(wr_region *) *entry = &wr_region_table[wr_region_number(address)];
+    _Atomic uintptr_t *entry = &wr_regions.distance[wr_region_number(address)];
     /* Observes the region's fields; pairs with the exchange below, in wr_region_obtain(). */
-    wr_region *region = wr_load_acquire(entry);
-    if (region == NULL) {
+    uintptr_t distance = wr_load_acquire(entry);
+    if (distance == 0) {
         wr_region *made = wr_vm_map(wr_align_up(sizeof *made, WR_SLICE_BYTES), WR_SLICE_BYTES);
         if (made == NULL) {
             return NULL;
@@ -52,12 +52,14 @@ wr_region *wr_region_obtain(uintptr_t address)
         made->base = wr_align_down(address, WR_REGION_BYTES);
         /* Linearisation point: the one that sets the entry made the region. Entries never change
          * again, so there is no ABA. Publishes the fields; pairs with wr_region_obtain(). */
-        if (wr_cas_strong_acq_rel(entry, &region, made)) {
-            region = made;
+        uintptr_t to_made = (uintptr_t)made - (uintptr_t)&wr_regions.none;
+        if (wr_cas_strong_acq_rel(entry, &distance, to_made)) {
+            distance = to_made;
         } else {
             (void)wr_vm_unmap(made, wr_align_up(sizeof *made, WR_SLICE_BYTES));
         }
     }
+    wr_region *region = wr_region_at_distance(distance);
     enlist(region);
     return region;
 }

@@ -26,7 +26,7 @@ typedef struct wr_slice_word {
 } wr_slice_word;
 
 typedef struct wr_region {
-    _Atomic uint8_t class_of[WR_REGION_SLICES];       /* class of the slab there, else 0 */
+    _Atomic wr_class_mark mark[WR_REGION_SLICES];     /* class mark of the slab there, else 0 */
     _Atomic(struct wr_span *) span[WR_REGION_SLICES]; /* descriptor of the span that starts there */
     wr_slice_word slices[WR_SUMMARY_WORDS];
     /* Per 64 slices and class: the slabs that are listed. One line of 42 words serves 4 MiB of
@@ -42,8 +42,18 @@ typedef struct wr_region {
 _Static_assert(WR_REGION_SLICES == WR_SUMMARY_WORDS * WR_WORD_BITS, "a summary covers a region");
 _Static_assert(sizeof(_Atomic uint64_t) == 8, "atomic words are plain words");
 
-/* By address >> 32; null where weir has nothing. An entry is set once and stays. */
-extern _Atomic(wr_region *) wr_region_table[WR_REGIONS_MAX];
+/* The regions by address >> 32, each as its distance from `none`; 0 where weir has nothing: then
+ * `none`, which stays zero, stands in for the region's class marks, and the fast path has no test
+ * for it. An entry is set once and stays. */
+typedef struct wr_region_map {
+    _Atomic wr_class_mark none[WR_REGION_SLICES];
+    _Atomic uintptr_t distance[WR_REGIONS_MAX];
+} wr_region_map;
+
+extern wr_region_map wr_regions;
+
+_Static_assert(WR_REGION_SHIFT == 32, "a slice is numbered by 32 bits of its address");
+_Static_assert(offsetof(wr_region, mark) == 0, "none stands in for a region's first field");
 
 /* The table's index wraps at 48 bits: tags in the upper bits are ignored here, and wrong pointers
  * are found out where their block is looked up by its full address. */
@@ -52,24 +62,52 @@ WR_INLINE size_t wr_region_number(uintptr_t address)
     return (uint16_t)(address >> WR_REGION_SHIFT);
 }
 
+WR_INLINE wr_region *wr_region_at_distance(uintptr_t distance)
+{
+    return distance == 0 ? NULL : (wr_region *)((uintptr_t)&wr_regions.none + distance);
+}
+
+/* The region of a window, or null; for who has no address of weir's in it. */
+WR_INLINE wr_region *wr_region_in_window(size_t number)
+{
+    /* Observes the region's fields; pairs with wr_region_obtain(). */
+    return wr_region_at_distance(wr_load_acquire(&wr_regions.distance[number]));
+}
+
 /* The region of an address, or null. Relaxed: who has an address of weir's got it from a thread
  * that made the region, in an order of the program's own; for others null is as good. */
 WR_INLINE wr_region *wr_region_of(uintptr_t address)
 {
-    return wr_load_relaxed(&wr_region_table[wr_region_number(address)]);
+    return wr_region_at_distance(wr_load_relaxed(&wr_regions.distance[wr_region_number(address)]));
 }
 
 /* Number of a slice within its region. */
 WR_INLINE unsigned wr_slice_number(uintptr_t address)
 {
-    return (unsigned)(address >> WR_SLICE_SHIFT) & (WR_REGION_SLICES - 1);
+    return (uint32_t)address >> WR_SLICE_SHIFT;
 }
 
-/* Class of the slab that an address of the region lies in; WR_CLASS_NONE for all else. Relaxed: who
- * frees a block got it after the byte was set, in an order of the program's own. */
-WR_INLINE size_t wr_region_class_of(wr_region *region, uintptr_t address)
+/* Class mark of the slab that an address lies in; that of WR_CLASS_NONE for all else. Relaxed: who
+ * frees a block got it after the mark was set, in an order of the program's own. */
+WR_INLINE size_t wr_region_mark_of(uintptr_t address)
 {
-    return wr_load_relaxed(&region->class_of[wr_slice_number(address)]);
+    size_t slice = wr_slice_number(address);
+    uintptr_t marks = (uintptr_t)&wr_regions.none;
+    marks += wr_load_folded(uintptr_t, &wr_regions.distance[wr_region_number(address)]);
+    WR_FORGET(marks);
+    return wr_load_folded(wr_class_mark, (_Atomic wr_class_mark *)marks + slice);
+}
+
+/* The class itself. */
+WR_INLINE unsigned wr_region_class_of(uintptr_t address)
+{
+    return (unsigned)(wr_region_mark_of(address) / WR_CLASS_MARK_UNIT);
+}
+
+/* The same of a slice. */
+WR_INLINE unsigned wr_region_class_in(const wr_region *region, unsigned slice)
+{
+    return wr_load_relaxed(&region->mark[slice]) / WR_CLASS_MARK_UNIT;
 }
 
 WR_INLINE uintptr_t wr_slice_address(const wr_region *region, unsigned slice)

@@ -44,14 +44,14 @@ void wr_span_hide_classes(void)
     wr_store_relaxed(&are_classes_hidden, true);
 }
 
-/* Class bytes of a slab's slices. Relaxed: who frees a block got it after this, in an order of the
+/* Class marks of a slab's slices. Relaxed: who frees a block got it after this, in an order of the
  * program's own; a wrong pointer may read either value. */
-static void set_class(const wr_span *span, uint8_t class)
+static void set_class(const wr_span *span, unsigned class)
 {
     wr_region *region = wr_region_of(span->start);
     unsigned slice = wr_slice_number(span->start);
     for (size_t i = 0; i < wr_span_slices(span); i++) {
-        wr_store_relaxed(&region->class_of[slice + i], class);
+        wr_store_relaxed(&region->mark[slice + i], wr_class_mark_of(class));
     }
 }
 
@@ -146,8 +146,7 @@ wr_span *wr_span_find(uintptr_t address)
     unsigned slice = wr_slice_number(address);
     /* A mapping may begin in a window below the address. */
     for (size_t window = wr_region_number(address) + 1; window-- > 0;) {
-        /* Observes the region; pairs with wr_region_obtain(). */
-        wr_region *region = wr_load_acquire(&wr_region_table[window]);
+        wr_region *region = wr_region_in_window(window);
         unsigned head = region == NULL ? WR_REGION_SLICES : find_head(region, slice);
         if (head < WR_REGION_SLICES) {
             /* Observes start; pairs with wr_span_obtain(). */
@@ -186,7 +185,7 @@ void wr_span_each(wr_span_visit *visit, void *context)
 static size_t committed_at(wr_region *region, unsigned slice)
 {
     /* Relaxed: at rest. */
-    size_t class = wr_load_relaxed(&region->class_of[slice]);
+    unsigned class = wr_region_class_in(region, slice);
     if (class != WR_CLASS_NONE) {
         return wr_size_classes[class].slices *
                WR_SLICE_BYTES; /* without a look at the descriptor */

@@ -82,11 +82,11 @@ _Static_assert(sizeof(wr_span) == WR_CACHE_LINE_BYTES, "a descriptor's head is o
  * refuses memory. The region exists; the caller has the slice. Its kind is WR_SPAN_FREE. */
 wr_span *wr_span_obtain(uintptr_t start, unsigned words);
 
-/* Puts a span in use: bytes and reserved_bytes as given, class bytes (0 unless a slab) and head bit
+/* Puts a span in use: bytes and reserved_bytes as given, class marks (0 unless a slab) and head bit
  * set last. The caller has filled the other fields. */
 void wr_span_open(wr_span *span, wr_span_kind kind, size_t bytes, size_t reserved_bytes);
 
-/* From now on slabs show class byte 0, so that every call about one of their blocks takes the slow
+/* From now on slabs show class mark 0, so that every call about one of their blocks takes the slow
  * path. */
 void wr_span_hide_classes(void);
 

@@ -15,6 +15,7 @@ STEP = 8
 SLICES_MAX = 8
 BLOCKS_MIN = 8
 RECIPROCAL_BITS = 34  # as in size_class.h, which proves that it is enough
+MARK_UNIT = 8         # WR_CLASS_MARK_UNIT there
 
 
 def classes():
@@ -49,10 +50,10 @@ def main():
     for rounded in range(0, LARGEST + 1, STEP):
         while sizes[number - 1] < rounded:
             number += 1
-        index.append(number)
-    lines = ["/* Made by generate.py: the class of each size, by (size + 7) / 8. */"]
-    for i in range(0, len(index), 24):
-        lines.append(" ".join("%d," % n for n in index[i:i + 24]))
+        index.append(number * MARK_UNIT)
+    lines = ["/* Made by generate.py: the class mark of each size, by (size + 7) / 8. */"]
+    for i in range(0, len(index), 20):
+        lines.append(" ".join("%d," % n for n in index[i:i + 20]))
     (directory / "size_index.inc").write_text("\n".join(lines) + "\n")
 
 

@@ -5,7 +5,7 @@ const wr_size_class wr_size_classes[WR_CLASS_COUNT] = {
 #include "size/size_table.inc"
 };
 
-const uint8_t wr_size_index[WR_SMALL_MAX_BYTES / WR_CLASS_STEP + 1] = {
+const wr_class_mark wr_size_marks[WR_SMALL_MAX_BYTES / WR_CLASS_STEP + 1] = {
 #include "size/size_index.inc"
 };
 

@@ -17,6 +17,16 @@
 #define WR_SLAB_BLOCKS_MAX 8192u
 #define WR_SLAB_SLICES_MAX 8u
 
+/* A class as the tables hold it: its mark, the distance in bytes of its word in an array of words
+ * by class, so that the fast path finds the words of a bin by one addition. */
+typedef uint16_t wr_class_mark;
+#define WR_CLASS_MARK_UNIT 8u
+
+WR_INLINE wr_class_mark wr_class_mark_of(unsigned class)
+{
+    return (wr_class_mark)(class * WR_CLASS_MARK_UNIT);
+}
+
 typedef struct wr_size_class {
     uint32_t block_bytes;
     uint32_t reciprocal; /* ceil(2^34 / block_bytes): see wr_size_class_divide */
@@ -25,12 +35,17 @@ typedef struct wr_size_class {
 } wr_size_class;
 
 extern const wr_size_class wr_size_classes[WR_CLASS_COUNT];
-extern const uint8_t wr_size_index[WR_SMALL_MAX_BYTES / WR_CLASS_STEP + 1];
+extern const wr_class_mark wr_size_marks[WR_SMALL_MAX_BYTES / WR_CLASS_STEP + 1];
 
-/* Class of a request of at most WR_SMALL_MAX_BYTES; 0 bytes get the smallest block. */
+/* Mark of the class of a request of at most WR_SMALL_MAX_BYTES; 0 bytes get the smallest block. */
+WR_INLINE size_t wr_size_mark_of(size_t size)
+{
+    return wr_size_marks[(size + (WR_CLASS_STEP - 1)) / WR_CLASS_STEP];
+}
+
 WR_INLINE unsigned wr_size_class_of(size_t size)
 {
-    return wr_size_index[(size + (WR_CLASS_STEP - 1)) / WR_CLASS_STEP];
+    return (unsigned)(wr_size_mark_of(size) / WR_CLASS_MARK_UNIT);
 }
 
 /* offset / block_bytes by multiplication; exact for every offset inside a slab: rounding up makes

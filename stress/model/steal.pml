@@ -165,9 +165,9 @@ inline wr_fast_pop()
     :: mine_top <= seen_base -> wr_cache_refill()
     :: mine_top > seen_base ->
 #endif
-        got = at(id, mine_top - 1);
         mine_top--;
         buffer!TOP(mine_top);
+        got = at(id, mine_top);
         pass(got, CACHE, PROGRAM);
         held = got;
         got = 0

@@ -1,8 +1,9 @@
 /* Misuse that weir finds ends with one line on stderr and SIGABRT. Each case runs in a child.
  *
- * A block that is free already is found when it comes back to its slab, hence the crowds of
- * blocks of the same size: they are freed after the suspect to push it out of the thread's cache,
- * while every third block stays in use, so that no slab goes back to the page heap.
+ * A block that is free already and not the last one freed is found when it comes back to its slab,
+ * hence the crowds of blocks of the same size: they are freed after the suspect to push it out of
+ * the thread's cache, while every third block stays in use, so that no slab goes back to the page
+ * heap.
  */
 #include "support.h"
 
@@ -82,6 +83,12 @@ static void free_it_twice(void *ptr)
     t_free(ptr);
 }
 
+static void free_sized_twice(void *ptr)
+{
+    t_free_sized(ptr, BLOCK_BYTES);
+    t_free_sized(ptr, BLOCK_BYTES);
+}
+
 static void realloc_it(void *ptr)
 {
     void *block = t_realloc(ptr, 100);
@@ -134,6 +141,22 @@ static void test_realloc_foreign_address_aborts_as_foreign(void **state)
     (void)state;
     _Alignas(16) char on_stack[64] = {0};
     expect_abort(realloc_it, on_stack, "realloc(): foreign pointer", on_stack);
+}
+
+static void test_free_of_a_block_twice_in_a_row_aborts_at_once(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1, 16, BLOCK_BYTES, 1000};
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        void *block = t_malloc(sizes[i]);
+        assert_non_null(block);
+        expect_abort(free_it_twice, block, "free(): double free", block);
+        t_free(block);
+    }
+    void *block = t_malloc(BLOCK_BYTES);
+    assert_non_null(block);
+    expect_abort(free_sized_twice, block, "free_sized(): double free", block);
+    t_free(block);
 }
 
 static void free_suspect_and_flush_twice(void *unused)
@@ -283,6 +306,7 @@ int main(void)
         cmocka_unit_test(test_free_inside_foreign_mapping_aborts_as_foreign),
         cmocka_unit_test(test_free_impossible_address_aborts_as_foreign),
         cmocka_unit_test(test_realloc_foreign_address_aborts_as_foreign),
+        cmocka_unit_test(test_free_of_a_block_twice_in_a_row_aborts_at_once),
         cmocka_unit_test(test_free_of_block_free_in_its_slab_aborts_as_double),
         cmocka_unit_test(test_free_of_block_freed_by_another_thread_aborts_as_double),
         cmocka_unit_test(test_free_batch_of_free_block_aborts_as_double),

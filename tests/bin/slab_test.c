@@ -130,10 +130,9 @@ static void test_open_every_class_has_the_shape_of_the_table(void **state)
         assert_int_equal(slab->block_bytes, shape->block_bytes);
         assert_int_equal(wr_span_slices(slab), shape->slices);
         assert_int_equal(bits_of(slab), shape->blocks);
-        wr_region *region = wr_region_of(slab->start);
         uintptr_t last = slab->start + shape->slices * WR_SLICE_BYTES - 1;
-        assert_int_equal(wr_region_class_of(region, slab->start), class);
-        assert_int_equal(wr_region_class_of(region, last), class);
+        assert_int_equal(wr_region_class_of(slab->start), class);
+        assert_int_equal(wr_region_class_of(last), class);
         wr_slab_assert_valid(slab);
         close_slab(slab);
     }
@@ -197,7 +196,7 @@ static void test_open_without_memory_for_the_descriptor_returns_null(void **stat
     wr_span *slab = wr_slab_open(start, wr_size_class_of(64), &bin);
     scarce_kernel_refuses(false);
     assert_null(slab);
-    assert_int_equal(wr_region_class_of(wr_region_of(start), start), WR_CLASS_NONE);
+    assert_int_equal(wr_region_class_of(start), WR_CLASS_NONE);
     assert_null(wr_span_find(start));
     slab = wr_slab_open(start, wr_size_class_of(64), &bin); /* the slice is still the caller's */
     assert_non_null(slab);

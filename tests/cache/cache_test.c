@@ -38,47 +38,44 @@ static bool is_free_in_slab(const void *block)
     return (wr_load_relaxed(&slab->free_bits[place.word]) & place.bit) != 0;
 }
 
-static wr_cache_entry *base_of(const wr_cache_bin *bin)
+static wr_cache_entry *base_of(const wr_cache *cache, unsigned class)
 {
-    return wr_load_relaxed(&bin->base);
+    return wr_load_relaxed(&cache->base[class]);
 }
 
 static unsigned length_of(const wr_cache *cache, unsigned class)
 {
-    const wr_cache_bin *bin = &cache->bins[class];
-    return (unsigned)(wr_load_relaxed(&bin->top) - base_of(bin));
+    return (unsigned)(wr_load_relaxed(&cache->top[class]) - base_of(cache, class));
 }
 
 /* The i-th oldest block. */
 static void *entry_of(const wr_cache *cache, unsigned class, unsigned i)
 {
-    return wr_load_relaxed(base_of(&cache->bins[class]) + i);
+    return wr_load_relaxed(base_of(cache, class) + i);
 }
 
 /* What malloc and free do, by the fast path or the slow one. */
 static void *get(wr_cache *cache, unsigned class)
 {
-    wr_cache_bin *bin = &cache->bins[class];
-    wr_cache_entry *top = wr_load_relaxed(&bin->top);
-    if (top == base_of(bin)) {
+    wr_cache_entry *top = wr_load_relaxed(&cache->top[class]);
+    if (top == base_of(cache, class)) {
         void *block = wr_cache_refill(cache, class);
         CHECK(block != NULL);
         return block;
     }
-    wr_store_relaxed(&bin->top, top - 1);
+    wr_store_relaxed(&cache->top[class], top - 1);
     return wr_load_relaxed(top - 1);
 }
 
 static void give(wr_cache *cache, unsigned class, void *block)
 {
-    wr_cache_bin *bin = &cache->bins[class];
-    wr_cache_entry *top = wr_load_relaxed(&bin->top);
-    if (top == bin->end) {
+    wr_cache_entry *top = wr_load_relaxed(&cache->top[class]);
+    if (top == cache->end[class]) {
         wr_cache_overflow(cache, class, block, "free");
         return;
     }
     wr_store_relaxed(top, block);
-    wr_store_relaxed(&bin->top, top + 1);
+    wr_store_relaxed(&cache->top[class], top + 1);
 }
 
 /* Uses a class until its bin can hold as much as it may. */
@@ -147,7 +144,7 @@ static void test_create_gives_cold_arrays_to_small_classes_and_none_to_others(vo
     for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
         assert_int_equal(cache->capacity[class], has_cold_array(class) ? 8 : 0);
         assert_int_equal(length_of(cache, class), 0);
-        assert_null(cache->bins[class].slab);
+        assert_null(cache->slab[class]);
     }
     wr_cache_assert_valid(cache);
 }
@@ -159,10 +156,10 @@ static void test_create_keeps_all_cold_arrays_in_one_page(void **state)
     assert_true(is_aligned(cache, 4 * KIB));
     for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
         if (has_cold_array(class)) {
-            uintptr_t from = (uintptr_t)base_of(&cache->bins[class]);
-            uintptr_t to = (uintptr_t)cache->bins[class].end;
+            uintptr_t from = (uintptr_t)base_of(cache, class);
+            uintptr_t to = (uintptr_t)cache->end[class];
             assert_true(from >= (uintptr_t)cache->cold && to <= (uintptr_t)cache + 4 * KIB);
-            assert_true(class == 1 || from == (uintptr_t)cache->bins[class - 1].end);
+            assert_true(class == 1 || from == (uintptr_t)cache->end[class - 1]);
         }
     }
 }
@@ -232,9 +229,9 @@ static void test_create_beyond_the_most_caches_gives_null(void **state)
 static void test_bin_of_class_0_is_empty_and_full(void **state)
 {
     (void)state;
-    const wr_cache_bin *bin = &create()->bins[WR_CLASS_NONE];
-    assert_ptr_equal(wr_load_relaxed(&bin->top), base_of(bin));
-    assert_ptr_equal(wr_load_relaxed(&bin->top), bin->end);
+    wr_cache *cache = create();
+    assert_ptr_equal(wr_load_relaxed(&cache->top[WR_CLASS_NONE]), base_of(cache, WR_CLASS_NONE));
+    assert_ptr_equal(wr_load_relaxed(&cache->top[WR_CLASS_NONE]), cache->end[WR_CLASS_NONE]);
 }
 
 static void test_stand_in_caches_are_empty_and_full_in_every_bin(void **state)
@@ -245,9 +242,9 @@ static void test_stand_in_caches_are_empty_and_full_in_every_bin(void **state)
     for (unsigned i = 0; i < COUNT_OF(stand_ins); i++) {
         assert_false(wr_cache_is_real(stand_ins[i]));
         for (unsigned class = 0; class < WR_CLASS_COUNT; class ++) {
-            const wr_cache_bin *bin = &stand_ins[i]->bins[class];
-            assert_ptr_equal(wr_load_relaxed(&bin->top), base_of(bin));
-            assert_ptr_equal(wr_load_relaxed(&bin->top), bin->end);
+            assert_ptr_equal(wr_load_relaxed(&stand_ins[i]->top[class]),
+                             base_of(stand_ins[i], class));
+            assert_ptr_equal(wr_load_relaxed(&stand_ins[i]->top[class]), stand_ins[i]->end[class]);
         }
     }
 }
@@ -285,14 +282,14 @@ static void test_capacity_when_all_classes_are_hot_gives_each_its_own_places(voi
         for (unsigned c = class; c-- > 1;) {
             /* Unused since, but not yet visited often enough to have turned cold. */
             if (cache->capacity[c] > WR_CACHE_COLD_BLOCKS) {
-                assert_true(cache->bins[c].end <= base_of(&cache->bins[class]));
+                assert_true(cache->end[c] <= base_of(cache, class));
                 break;
             }
         }
-        uintptr_t start = (uintptr_t)base_of(&cache->bins[class]);
+        uintptr_t start = (uintptr_t)base_of(cache, class);
         assert_true(start >= (uintptr_t)cache + 4 * KIB ||
                     wr_cache_capacity_max(class) <= WR_CACHE_COLD_BLOCKS);
-        assert_true((uintptr_t)cache->bins[class].end <= (uintptr_t)cache + WR_CACHE_BYTES);
+        assert_true((uintptr_t)cache->end[class] <= (uintptr_t)cache + WR_CACHE_BYTES);
         wr_cache_assert_valid(cache);
     }
     wr_cache_drain(cache);
@@ -357,20 +354,20 @@ static void test_capacity_of_an_unused_class_shrinks_by_half_each_visit(void **s
     wr_cache *cache = create();
     unsigned class = wr_size_class_of(64);
     make_hot(cache, class);
-    assert_non_null(cache->bins[class].slab);
+    assert_non_null(cache->slab[class]);
     visit_all(cache); /* was used since the last look */
     assert_int_equal(cache->capacity[class], 512);
     for (unsigned expected = 256; expected >= 8; expected /= 2) {
         visit_all(cache);
         assert_int_equal(cache->capacity[class], expected);
         assert_true(length_of(cache, class) <= expected);
-        assert_null(cache->bins[class].slab);
+        assert_null(cache->slab[class]);
         assert_int_equal(cache->heat[class], 0);
         wr_cache_assert_valid(cache);
     }
     visit_all(cache);
     assert_int_equal(cache->capacity[class], 8); /* the cold array is for good */
-    assert_in_range((uintptr_t)base_of(&cache->bins[class]), (uintptr_t)cache,
+    assert_in_range((uintptr_t)base_of(cache, class), (uintptr_t)cache,
                     (uintptr_t)cache + 4 * KIB - 1);
     wr_cache_drain(cache);
 }
@@ -428,10 +425,10 @@ static void test_capacity_that_grows_keeps_the_blocks_in_order(void **state)
     for (unsigned i = 0; i < 8; i++) {
         give(cache, class, blocks[i]);
     }
-    const wr_cache_entry *cold = base_of(&cache->bins[class]);
+    const wr_cache_entry *cold = base_of(cache, class);
     give(cache, class, blocks[8]); /* full: the bin moves to its hot array */
     assert_int_equal(cache->capacity[class], 16);
-    assert_ptr_not_equal(base_of(&cache->bins[class]), cold);
+    assert_ptr_not_equal(base_of(cache, class), cold);
     give(cache, class, blocks[9]);
     assert_int_equal(length_of(cache, class), 10);
     for (unsigned i = 0; i < 10; i++) {
@@ -465,7 +462,7 @@ static void test_refill_of_a_cold_class_gives_its_slab_up(void **state)
     unsigned class = wr_size_class_of(96);
     for (unsigned call = 1; call < WR_CACHE_HOT_REFILLS; call++) {
         void *block = wr_cache_refill(cache, class);
-        assert_null(cache->bins[class].slab);
+        assert_null(cache->slab[class]);
         assert_int_equal(wr_load_relaxed(&slab_of(block)->state) & WR_SLAB_OWNED, 0);
         wr_bin_return(1, &block, "free");
         wr_cache_drain(cache);
@@ -483,7 +480,7 @@ static void test_refill_of_a_hot_class_keeps_its_slab(void **state)
         wr_cache_drain(cache);
         block = wr_cache_refill(cache, class);
     }
-    assert_ptr_equal(cache->bins[class].slab, slab_of(block));
+    assert_ptr_equal(cache->slab[class], slab_of(block));
     assert_int_equal(wr_load_relaxed(&slab_of(block)->state) & WR_SLAB_OWNED, WR_SLAB_OWNED);
     wr_bin_return(1, &block, "free");
     wr_cache_drain(cache);
@@ -572,7 +569,7 @@ static void test_drain_of_all_classes_leaves_nothing(void **state)
     wr_cache_drain(cache);
     for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
         assert_int_equal(length_of(cache, class), 0);
-        assert_null(cache->bins[class].slab);
+        assert_null(cache->slab[class]);
     }
     wr_cache_assert_valid(cache);
     assert_bins_at_rest();
@@ -585,10 +582,10 @@ static void test_leave_slabs_gives_them_up_and_keeps_the_blocks(void **state)
     unsigned class = wr_size_class_of(64);
     make_hot(cache, class);
     unsigned length = length_of(cache, class);
-    wr_span *slab = cache->bins[class].slab;
+    wr_span *slab = cache->slab[class];
     assert_non_null(slab);
     wr_cache_leave_slabs(cache);
-    assert_null(cache->bins[class].slab);
+    assert_null(cache->slab[class]);
     assert_int_equal(wr_load_relaxed(&slab->state) & WR_SLAB_OWNED, 0);
     assert_int_equal(length_of(cache, class), length);
     wr_cache_drain(cache);
@@ -609,7 +606,7 @@ static wr_cache *create_used(const unsigned *classes)
         for (unsigned k = 0; k < 40; k++) {
             give(cache, classes[i], blocks[k]);
         }
-        assert_non_null(cache->bins[classes[i]].slab);
+        assert_non_null(cache->slab[classes[i]]);
         assert_true(length_of(cache, classes[i]) > 0);
     }
     return cache;
@@ -627,7 +624,7 @@ static void test_recover_of_a_cache_at_rest_keeps_its_blocks_and_gives_slabs_up(
     wr_cache_recover(cache);
     for (unsigned i = 0; i < 3; i++) {
         assert_int_equal(length_of(cache, classes[i]), lengths[i]);
-        assert_null(cache->bins[classes[i]].slab);
+        assert_null(cache->slab[classes[i]]);
     }
     wr_cache_assert_valid(cache);
     wr_cache_drain(cache);
@@ -640,7 +637,6 @@ static void test_recover_in_the_middle_of_a_change_forgets_that_class_only(void 
     const unsigned classes[] = {wr_size_class_of(32), wr_size_class_of(64), wr_size_class_of(128)};
     wr_cache *cache = create_used(classes);
     unsigned others[2] = {length_of(cache, classes[0]), length_of(cache, classes[2])};
-    wr_cache_bin *bin = &cache->bins[classes[1]];
     void *lost[WR_CACHE_BIN_BLOCKS];
     unsigned lost_count = length_of(cache, classes[1]);
     for (unsigned i = 0; i < lost_count; i++) {
@@ -648,7 +644,7 @@ static void test_recover_in_the_middle_of_a_change_forgets_that_class_only(void 
     }
     /* The stores that had been made when the process forked: base is set, top and end are not. */
     wr_store_relaxed(&cache->changing, classes[1]);
-    wr_store_relaxed(&bin->base, bin->end + 1);
+    wr_store_relaxed(&cache->base[classes[1]], cache->end[classes[1]] + 1);
     wr_cache_recover(cache);
     assert_int_equal(wr_load_relaxed(&cache->changing), 0);
     assert_int_equal(length_of(cache, classes[1]), 0);
@@ -670,7 +666,7 @@ static void test_recover_counts_the_blocks_of_a_slab_that_was_being_taken_from(v
     (void)state;
     const unsigned classes[] = {wr_size_class_of(32), wr_size_class_of(64), wr_size_class_of(128)};
     wr_cache *cache = create_used(classes);
-    wr_span *slab = cache->bins[classes[0]].slab;
+    wr_span *slab = cache->slab[classes[0]];
     int64_t count = wr_slab_count_racy(slab);
     assert_true(count > 8);
     /* The bits of two blocks are cleared, and the count is not yet less. */
@@ -705,10 +701,10 @@ static void test_assert_valid_of_a_wrong_end_aborts_in_debug_builds(void **state
     struct outcome outcome;
     run_child(check_valid, cache, &outcome);
     assert_clean_exit(&outcome);
-    cache->bins[3].end--;
+    cache->end[3]--;
     run_child(check_valid, cache, &outcome);
-    assert_non_null(strstr(outcome.text, "weir: assertion failed: bin->end == array"));
-    cache->bins[3].end++;
+    assert_non_null(strstr(outcome.text, "weir: assertion failed: cache->end[class] == array"));
+    cache->end[3]++;
 }
 #endif
 

@@ -22,33 +22,30 @@ static wr_cache *create(void)
 
 static unsigned length_of(const wr_cache *cache, unsigned class)
 {
-    const wr_cache_bin *bin = &cache->bins[class];
-    return (unsigned)(wr_load_relaxed(&bin->top) - wr_load_relaxed(&bin->base));
+    return (unsigned)(wr_load_relaxed(&cache->top[class]) - wr_load_relaxed(&cache->base[class]));
 }
 
 static void *get(wr_cache *cache, unsigned class)
 {
-    wr_cache_bin *bin = &cache->bins[class];
-    wr_cache_entry *top = wr_load_relaxed(&bin->top);
-    if (top <= wr_load_relaxed(&bin->base)) {
+    wr_cache_entry *top = wr_load_relaxed(&cache->top[class]);
+    if (top <= wr_load_relaxed(&cache->base[class])) {
         void *block = wr_cache_refill(cache, class);
         CHECK(block != NULL);
         return block;
     }
-    wr_store_release(&bin->top, top - 1);
+    wr_store_release(&cache->top[class], top - 1);
     return wr_load_relaxed(top - 1);
 }
 
 static void give(wr_cache *cache, unsigned class, void *block)
 {
-    wr_cache_bin *bin = &cache->bins[class];
-    wr_cache_entry *top = wr_load_relaxed(&bin->top);
-    if (top >= bin->end) {
+    wr_cache_entry *top = wr_load_relaxed(&cache->top[class]);
+    if (top >= cache->end[class]) {
         wr_cache_overflow(cache, class, block, "free");
         return;
     }
     wr_store_relaxed(top, block);
-    wr_store_release(&bin->top, top + 1);
+    wr_store_release(&cache->top[class], top + 1);
 }
 
 /* Uses a class as much as makes a bin grow as far as it may. */

@@ -35,23 +35,21 @@ static void adopt_all(void)
 /* A block into the cache, as free does, and out of it. */
 static void give(wr_cache *cache, unsigned class, void *block)
 {
-    wr_cache_bin *bin = &cache->bins[class];
-    wr_cache_entry *top = wr_load_relaxed(&bin->top);
-    CHECK(top < bin->end);
+    wr_cache_entry *top = wr_load_relaxed(&cache->top[class]);
+    CHECK(top < cache->end[class]);
     wr_store_relaxed(top, block);
-    wr_store_relaxed(&bin->top, top + 1);
+    wr_store_relaxed(&cache->top[class], top + 1);
 }
 
 static void *get(wr_cache *cache, unsigned class)
 {
-    wr_cache_bin *bin = &cache->bins[class];
-    wr_cache_entry *top = wr_load_relaxed(&bin->top);
-    if (top == wr_load_relaxed(&bin->base)) {
+    wr_cache_entry *top = wr_load_relaxed(&cache->top[class]);
+    if (top == wr_load_relaxed(&cache->base[class])) {
         void *block = wr_cache_refill(cache, class);
         CHECK(block != NULL);
         return block;
     }
-    wr_store_relaxed(&bin->top, top - 1);
+    wr_store_relaxed(&cache->top[class], top - 1);
     return wr_load_relaxed(top - 1);
 }
 
@@ -101,10 +99,10 @@ static void test_push_keeps_the_newest_blocks_and_gives_up_the_slabs(void **stat
     for (unsigned i = 0; i < 4; i++) {
         give(cache, class, blocks[i]);
     }
-    wr_span *slab = cache->bins[class].slab;
+    wr_span *slab = cache->slab[class];
     assert_non_null(slab);
     wr_park_push(cache);
-    assert_null(cache->bins[class].slab);
+    assert_null(cache->slab[class]);
     assert_int_equal(wr_load_relaxed(&slab->state) & WR_SLAB_OWNED, 0);
     assert_ptr_equal(wr_park_adopt(), cache);
     assert_ptr_equal(get(cache, class), blocks[3]); /* still warm */
@@ -128,8 +126,7 @@ static void test_push_of_a_full_bin_keeps_as_many_as_a_cold_one_holds(void **sta
     while (cache->capacity[class] < 64) {
         void *more = wr_cache_refill(cache, class);
         wr_bin_return(1, &more, "free");
-        while (wr_load_relaxed(&cache->bins[class].top) !=
-               wr_load_relaxed(&cache->bins[class].base)) {
+        while (wr_load_relaxed(&cache->top[class]) != wr_load_relaxed(&cache->base[class])) {
             more = get(cache, class);
             wr_bin_return(1, &more, "free");
         }
@@ -144,8 +141,7 @@ static void test_push_of_a_full_bin_keeps_as_many_as_a_cold_one_holds(void **sta
     for (unsigned i = 0; i < WR_CACHE_COLD_BLOCKS; i++) {
         assert_ptr_equal(get(cache, class), blocks[19 - i]);
     }
-    assert_ptr_equal(wr_load_relaxed(&cache->bins[class].top),
-                     wr_load_relaxed(&cache->bins[class].base));
+    assert_ptr_equal(wr_load_relaxed(&cache->top[class]), wr_load_relaxed(&cache->base[class]));
     wr_bin_return(WR_CACHE_COLD_BLOCKS, blocks + 20 - WR_CACHE_COLD_BLOCKS, "free");
     assert_true(wr_load_relaxed(&wr_heap_default.bins[class].slabs) <= 1);
 }

@@ -61,19 +61,14 @@ static wr_cache *create(void)
     return cache;
 }
 
-static wr_cache_bin *bin(void)
-{
-    return &owner->bins[class];
-}
-
 static wr_cache_entry *base(void)
 {
-    return wr_load_relaxed(&bin()->base);
+    return wr_load_relaxed(&owner->base[class]);
 }
 
 static wr_cache_entry *top(void)
 {
-    return wr_load_relaxed(&bin()->top);
+    return wr_load_relaxed(&owner->top[class]);
 }
 
 static unsigned length(void)
@@ -89,26 +84,26 @@ static unsigned place_of_base(void)
 /* The owner's fast path, as api/fast.h has it, and its slow calls. */
 static void *get(void)
 {
-    wr_cache_entry *at = wr_load_relaxed(&bin()->top);
-    if (at <= wr_load_relaxed(&bin()->base)) {
+    wr_cache_entry *at = wr_load_relaxed(&owner->top[class]);
+    if (at <= wr_load_relaxed(&owner->base[class])) {
         void *block = wr_cache_refill(owner, class);
         CHECK(block != NULL);
         return block;
     }
     void *block = wr_load_relaxed(at - 1);
-    wr_store_release(&bin()->top, at - 1);
+    wr_store_release(&owner->top[class], at - 1);
     return block;
 }
 
 static void give(void *block)
 {
-    wr_cache_entry *at = wr_load_relaxed(&bin()->top);
-    if (at >= bin()->end) {
+    wr_cache_entry *at = wr_load_relaxed(&owner->top[class]);
+    if (at >= owner->end[class]) {
         wr_cache_overflow(owner, class, block, "free");
         return;
     }
     wr_store_relaxed(at, block);
-    wr_store_release(&bin()->top, at + 1);
+    wr_store_release(&owner->top[class], at + 1);
 }
 
 static bool is_free_in_slab(const void *block)
@@ -312,7 +307,7 @@ static void test_steal_takes_from_every_class(void **state)
     assert_int_equal(steal(), WR_STEAL_DONE);
     for (class = 1; class < WR_CLASS_COUNT; class ++) {
         assert_int_equal(length(), 1);
-        assert_null(bin()->slab);
+        assert_null(owner->slab[class]);
     }
 }
 
@@ -322,10 +317,10 @@ static void test_steal_gives_the_slabs_up(void **state)
     class = wr_size_class_of(64);
     take_direct(1, &held);
     make_hot();
-    wr_span *slab = bin()->slab;
+    wr_span *slab = owner->slab[class];
     assert_non_null(slab);
     assert_int_equal(steal(), WR_STEAL_DONE);
-    assert_null(bin()->slab);
+    assert_null(owner->slab[class]);
     assert_int_equal(wr_load_relaxed(&slab->state) & WR_SLAB_OWNED, 0);
 }
 
@@ -419,11 +414,11 @@ static void test_first_free_after_a_steal_is_a_slow_call_that_opens_the_bin(void
     void *two[2];
     take_direct(2, two);
     assert_int_equal(steal(), WR_STEAL_DONE);
-    assert_ptr_equal(wr_load_relaxed(&bin()->end), wr_cache_array(owner, class));
+    assert_ptr_equal(wr_load_relaxed(&owner->end[class]), wr_cache_array(owner, class));
     size_t calls = wr_load_relaxed(&owner->slow_calls);
     give(two[0]); /* seen by who asks if the cache is idle */
     assert_int_equal(wr_load_relaxed(&owner->slow_calls), calls + 1);
-    assert_true(wr_load_relaxed(&bin()->end) > wr_cache_array(owner, class));
+    assert_true(wr_load_relaxed(&owner->end[class]) > wr_cache_array(owner, class));
     assert_false(owner->swept);
     give(two[1]);
     assert_int_equal(wr_load_relaxed(&owner->slow_calls), calls + 1);
@@ -651,7 +646,7 @@ static void test_owner_pops_before_base_is_raised(void **state)
 static void pop_three_by_the_old_base(void)
 {
     for (unsigned i = 0; i < 3; i++) {
-        wr_store_release(&bin()->top, top() - 1);
+        wr_store_release(&owner->top[class], top() - 1);
         found[i] = wr_load_relaxed(top());
     }
 }
@@ -676,7 +671,7 @@ static void test_owner_pops_by_the_old_base_until_the_barrier(void **state)
 static void pop_all_by_the_old_base(void)
 {
     for (unsigned i = 0; i < COLD; i++) {
-        wr_store_release(&bin()->top, top() - 1);
+        wr_store_release(&owner->top[class], top() - 1);
         found[i] = wr_load_relaxed(top());
     }
 }
@@ -702,7 +697,7 @@ static void test_pop_in_flight_across_the_steal_gets_its_block(void **state)
     wr_cache_entry *seen = top(); /* and base was below */
     assert_int_equal(steal(), WR_STEAL_DONE);
     void *block = wr_load_relaxed(seen - 1);
-    wr_store_release(&bin()->top, seen - 1);
+    wr_store_release(&owner->top[class], seen - 1);
     assert_ptr_equal(block, blocks[COLD - 1]);
     assert_false(is_free_in_slab(block));
     assert_int_equal(length(), 0);
@@ -719,7 +714,7 @@ static void test_push_in_flight_across_the_steal_keeps_its_block(void **state)
     wr_cache_entry *seen = top();
     assert_int_equal(steal(), WR_STEAL_DONE);
     wr_store_relaxed(seen, block);
-    wr_store_release(&bin()->top, seen + 1);
+    wr_store_release(&owner->top[class], seen + 1);
     assert_int_equal(length(), 2);
     assert_ptr_equal(get(), block);
     assert_ptr_equal(get(), blocks[3]);
@@ -777,7 +772,7 @@ static void test_settle_closes_the_gap_of_blocks_that_were_taken(void **state)
         taken[i] = blocks[i];
         wr_store_relaxed(wr_cache_array(owner, class) + i, NULL);
     }
-    wr_store_relaxed(&bin()->base, top());
+    wr_store_relaxed(&owner->base[class], top());
     wr_cache_settle(owner);
     assert_int_equal(place_of_base(), 0);
     assert_int_equal(length(), COLD - 3);
@@ -805,7 +800,7 @@ static void test_bin_of_a_sparse_class_is_closed_by_the_next_slow_call(void **st
     assert_int_equal(length(), COLD);
     give(more[1]);
     assert_true(is_free_in_slab(more[1]));
-    assert_ptr_equal(bin()->end, wr_cache_array(owner, class));
+    assert_ptr_equal(owner->end[class], wr_cache_array(owner, class));
     assert_int_equal(length(), COLD);
     wr_cache_assert_valid(owner);
     assert_ptr_equal(get(), more[0]); /* what is there is used */
@@ -824,7 +819,7 @@ static void test_closed_bin_is_refilled_and_stays_closed(void **state)
     void *first = get();
     unsigned brought = length();
     assert_true(brought > 0);
-    assert_ptr_equal(bin()->end, wr_cache_array(owner, class));
+    assert_ptr_equal(owner->end[class], wr_cache_array(owner, class));
     void *second = get();
     assert_int_equal(length(), brought - 1);
     give(second);
@@ -843,12 +838,12 @@ static void test_closed_bin_is_opened_when_its_class_is_dense_again(void **state
     set_sparse(1);
     wr_cache_drain(owner);
     void *block = get();
-    assert_ptr_equal(bin()->end, wr_cache_array(owner, class));
+    assert_ptr_equal(owner->end[class], wr_cache_array(owner, class));
     unsigned before = length();
     set_sparse(0);
     give(block); /* full: the slow call that opens it */
     assert_int_equal(length(), before + 1);
-    assert_ptr_equal(bin()->end, wr_cache_array(owner, class) + owner->capacity[class]);
+    assert_ptr_equal(owner->end[class], wr_cache_array(owner, class) + owner->capacity[class]);
     give(more[0]);
     assert_int_equal(length(), before + 2);
     give(more[1]);
@@ -863,7 +858,7 @@ static void test_steal_from_a_closed_bin(void **state)
     assert_true(length() > 1);
     assert_int_equal(steal(), WR_STEAL_DONE);
     assert_int_equal(length(), 1);
-    assert_ptr_equal(bin()->end, wr_cache_array(owner, class));
+    assert_ptr_equal(owner->end[class], wr_cache_array(owner, class));
     wr_cache_assert_valid(owner);
     give(block);
     assert_true(is_free_in_slab(block));

@@ -92,7 +92,7 @@ static void give_no_descriptor(void)
 
 static void give_unknown_class(void)
 {
-    wr_store_relaxed(&region->class_of[slice], (uint8_t)WR_CLASS_COUNT);
+    wr_store_relaxed(&region->mark[slice], wr_class_mark_of(WR_CLASS_COUNT));
 }
 
 static void give_unknown_kind(void)
@@ -109,7 +109,7 @@ static void give_free_kind(void)
 {
     wr_store_relaxed(&slab->kind, WR_SPAN_FREE);
     for (unsigned i = 0; i < wr_span_slices(slab); i++) {
-        wr_store_relaxed(&region->class_of[slice + i], WR_CLASS_NONE);
+        wr_store_relaxed(&region->mark[slice + i], WR_CLASS_NONE);
     }
 }
 
@@ -170,9 +170,9 @@ static const struct damage {
     bool at_any_moment; /* seen while others are at work */
 } damages[] = {
     {"span without a descriptor", give_no_descriptor, true},
-    {"class byte of no class", give_unknown_class, true},
+    {"class mark of no class", give_unknown_class, true},
     {"span of no kind", give_unknown_kind, true},
-    {"class byte on what is no slab", give_other_kind, true},
+    {"class mark on what is no slab", give_other_kind, true},
     {"span in use that is free", give_free_kind, false},
     {"slice in use and available", make_available, true},
     {"bits of slices that do not go together", make_dirty, false},

@@ -15,6 +15,7 @@
 #include "os/vm.h"
 #include "scarce.h"
 #include "support.h"
+#include "weir/weir.h"
 
 #define THREADS 4
 
@@ -203,13 +204,14 @@ static void test_free_batch_fills_the_cache_and_returns_the_rest_past_it(void **
 {
     (void)state;
     static void *blocks[2 * WR_CACHE_BIN_BLOCKS];
-    wr_cache_bin *bin = &real->bins[wr_size_class_of(48)];
     assert_int_equal(wr_alloc_batch(real, 48, COUNT_OF(blocks), blocks), COUNT_OF(blocks));
-    size_t room = (size_t)(wr_load_relaxed(&bin->end) - wr_load_relaxed(&bin->top));
+    size_t room = (size_t)(wr_load_relaxed(&real->end[wr_size_class_of(48)]) -
+                           wr_load_relaxed(&real->top[wr_size_class_of(48)]));
     assert_true(room < COUNT_OF(blocks));
     size_t calls = wr_load_relaxed(&real->slow_calls);
     wr_alloc_free_batch(real, COUNT_OF(blocks), blocks, "free");
-    assert_ptr_equal(wr_load_relaxed(&bin->top), wr_load_relaxed(&bin->end));
+    assert_ptr_equal(wr_load_relaxed(&real->top[wr_size_class_of(48)]),
+                     wr_load_relaxed(&real->end[wr_size_class_of(48)]));
     size_t past = COUNT_OF(blocks) - room;
     assert_int_equal(wr_load_relaxed(&real->slow_calls) - calls,
                      (past + WR_FREE_BATCH_BLOCKS - 1) / WR_FREE_BATCH_BLOCKS);
@@ -440,7 +442,7 @@ static void test_large_object_is_served_from_kept_memory_when_there_is_no_other(
 
 /* ---- misuse ---- */
 
-enum call { FREE, FREE_TWICE, RESIZE, IN_PLACE, USABLE };
+enum call { FREE, FREE_TWICE, FREE_TWICE_INTO_CACHE, RESIZE, IN_PLACE, USABLE };
 
 struct misuse {
     enum call call;
@@ -454,6 +456,10 @@ static void do_misuse(void *argument)
     case FREE_TWICE:
         wr_alloc_free(&wr_cache_direct, misuse->ptr, "free");
         wr_alloc_free(&wr_cache_direct, misuse->ptr, "free");
+        break;
+    case FREE_TWICE_INTO_CACHE:
+        wr_alloc_free(real, misuse->ptr, "free");
+        wr_alloc_free(real, misuse->ptr, "free");
         break;
     case FREE:
         wr_alloc_free(&wr_cache_direct, misuse->ptr, "free");
@@ -541,6 +547,38 @@ static void test_second_free_of_a_block_is_reported_as_double_free(void **state)
                   block, block);
     wr_alloc_free(&wr_cache_direct, block, "free");
     wr_alloc_free(&wr_cache_direct, holder, "free");
+}
+
+static void test_second_free_of_the_newest_block_in_the_cache_is_reported_at_once(void **state)
+{
+    (void)state;
+    void *block = wr_alloc(real, 100, 1);
+    assert_report(FREE_TWICE_INTO_CACHE, block,
+                  "weir: free(): double free: %p, block of 112 bytes at %p\n", block, block);
+    wr_alloc_free(real, block, "free");
+    wr_cache_drain(real);
+}
+
+/* What lies below an empty bin's array is another bin's last place, with a block of long ago. */
+static void test_block_that_lies_below_an_empty_bin_is_not_taken_for_its_newest(void **state)
+{
+    (void)state;
+    wr_cache *before = wr_cache_self;
+    wr_cache_self = real;
+    void *block = weir_malloc(100);
+    unsigned class = wr_size_class_of(100);
+    wr_cache_drain(real);
+    wr_cache_entry *below = wr_cache_array(real, class) - 1;
+    void *content = wr_load_relaxed(below);
+    wr_store_relaxed(below, block);
+    assert_ptr_equal(wr_load_relaxed(&real->top[class]), wr_cache_array(real, class));
+    weir_free(block);
+    assert_ptr_equal(wr_load_relaxed(wr_cache_array(real, class)), block);
+    assert_ptr_equal(wr_load_relaxed(&real->top[class]), wr_cache_array(real, class) + 1);
+    wr_store_relaxed(below, content);
+    wr_cache_drain(real);
+    wr_cache_self = before;
+    assert_bins_at_rest();
 }
 
 static void test_second_free_of_a_large_object_is_reported_as_double_free(void **state)
@@ -726,6 +764,8 @@ int main(void)
         cmocka_unit_test(test_address_within_a_large_object_is_reported_with_the_object),
         cmocka_unit_test(test_address_within_a_block_is_reported_with_the_block),
         cmocka_unit_test(test_second_free_of_a_block_is_reported_as_double_free),
+        cmocka_unit_test(test_second_free_of_the_newest_block_in_the_cache_is_reported_at_once),
+        cmocka_unit_test(test_block_that_lies_below_an_empty_bin_is_not_taken_for_its_newest),
         cmocka_unit_test(test_second_free_of_a_large_object_is_reported_as_double_free),
         cmocka_unit_test(test_free_of_loader_memory_does_nothing),
         cmocka_unit_test(test_random_calls_keep_every_object_to_itself),

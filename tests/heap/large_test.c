@@ -110,10 +110,8 @@ static void test_alloc_has_whole_pages_at_a_slice_boundary_and_class_0(void **st
         assert_int_equal(span_of(object)->bytes, expected);
         assert_int_equal(wr_large_good_size(sizes[i]), expected);
         assert_true(is_aligned(object, WR_SLICE_BYTES));
-        wr_region *region = wr_region_of((uintptr_t)object);
-        assert_int_equal(wr_region_class_of(region, (uintptr_t)object), WR_CLASS_NONE);
-        assert_int_equal(wr_region_class_of(region, (uintptr_t)object + sizes[i] - 1),
-                         WR_CLASS_NONE);
+        assert_int_equal(wr_region_class_of((uintptr_t)object), WR_CLASS_NONE);
+        assert_int_equal(wr_region_class_of((uintptr_t)object + sizes[i] - 1), WR_CLASS_NONE);
         pattern_fill(object, expected, i);
         release(object);
     }

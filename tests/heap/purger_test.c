@@ -297,8 +297,8 @@ static wr_cache *second_cache;
 
 static unsigned second_length(void)
 {
-    const wr_cache_bin *bin = &second_cache->bins[wr_size_class_of(64)];
-    return (unsigned)(wr_load_relaxed(&bin->top) - wr_load_relaxed(&bin->base));
+    return (unsigned)(wr_load_relaxed(&second_cache->top[wr_size_class_of(64)]) -
+                      wr_load_relaxed(&second_cache->base[wr_size_class_of(64)]));
 }
 
 static bool is_swept(void)

@@ -194,8 +194,8 @@ static void tell_sleeper(void (*task)(void))
 
 static unsigned length_of(const wr_cache *cache, size_t bytes)
 {
-    const wr_cache_bin *bin = &cache->bins[wr_size_class_of(bytes)];
-    return (unsigned)(wr_load_relaxed(&bin->top) - wr_load_relaxed(&bin->base));
+    return (unsigned)(wr_load_relaxed(&cache->top[wr_size_class_of(bytes)]) -
+                      wr_load_relaxed(&cache->base[wr_size_class_of(bytes)]));
 }
 
 /* Nothing waits anywhere, and no look has seen anything. */

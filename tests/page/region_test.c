@@ -45,7 +45,7 @@ static void test_obtain_new_window_is_empty_and_zero(void **state)
     assert_int_equal(region->base, WINDOW(SINGLE));
     assert_true(is_aligned(region, WR_SLICE_BYTES));
     assert_true(all_zero(region, offsetof(wr_region, base)));
-    assert_int_equal(wr_region_class_of(region, WINDOW(SINGLE) + 12345), WR_CLASS_NONE);
+    assert_int_equal(wr_region_class_of(WINDOW(SINGLE) + 12345), WR_CLASS_NONE);
 }
 
 static void test_obtain_any_address_of_the_window_gives_the_same_region(void **state)
@@ -122,7 +122,8 @@ static void test_obtain_region_that_its_maker_left_unnumbered_gets_a_number(void
     wr_region *left = wr_vm_map(wr_align_up(sizeof *left, WR_SLICE_BYTES), WR_SLICE_BYTES);
     assert_non_null(left);
     left->base = WINDOW(LEFT);
-    wr_store_release(&wr_region_table[LEFT], left); /* as far as a stopped thread came */
+    /* As far as a stopped thread came. */
+    wr_store_release(&wr_regions.distance[LEFT], (uintptr_t)left - (uintptr_t)&wr_regions.none);
     assert_int_equal(wr_region_count(), count);
     assert_ptr_equal(wr_region_obtain(WINDOW(LEFT) + 1), left);
     assert_int_equal(wr_region_count(), count + 1);
@@ -148,12 +149,12 @@ static void test_class_of_reads_the_byte_of_the_slice(void **state)
     (void)state;
     wr_region *region = wr_region_obtain(WINDOW(SINGLE));
     uintptr_t address = wr_slice_address(region, 4711);
-    wr_store_relaxed(&region->class_of[4711], 7);
-    assert_int_equal(wr_region_class_of(region, address), 7);
-    assert_int_equal(wr_region_class_of(region, address + WR_SLICE_BYTES - 1), 7);
-    assert_int_equal(wr_region_class_of(region, address - 1), WR_CLASS_NONE);
-    assert_int_equal(wr_region_class_of(region, address + WR_SLICE_BYTES), WR_CLASS_NONE);
-    wr_store_relaxed(&region->class_of[4711], WR_CLASS_NONE);
+    wr_store_relaxed(&region->mark[4711], wr_class_mark_of(7));
+    assert_int_equal(wr_region_class_of(address), 7);
+    assert_int_equal(wr_region_class_of(address + WR_SLICE_BYTES - 1), 7);
+    assert_int_equal(wr_region_class_of(address - 1), WR_CLASS_NONE);
+    assert_int_equal(wr_region_class_of(address + WR_SLICE_BYTES), WR_CLASS_NONE);
+    wr_store_relaxed(&region->mark[4711], WR_CLASS_NONE);
 }
 
 static void live_without_memory(void *unused)

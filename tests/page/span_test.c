@@ -294,28 +294,26 @@ static void test_find_mapping_across_windows_from_each_of_them(void **state)
 static void test_class_slab_sets_the_bytes_of_its_slices_alone(void **state)
 {
     (void)state;
-    wr_region *region = wr_region_of(WINDOW(PLAIN));
     wr_span *slab = open_slices(190, WR_SPAN_SLAB, 8);
     for (unsigned s = 180; s < 210; s++) {
         size_t expected = s >= 190 && s < 198 ? 5 : WR_CLASS_NONE;
-        assert_int_equal(wr_region_class_of(region, slice_at(s)), expected);
-        assert_int_equal(wr_region_class_of(region, slice_at(s + 1) - 1), expected);
+        assert_int_equal(wr_region_class_of(slice_at(s)), expected);
+        assert_int_equal(wr_region_class_of(slice_at(s + 1) - 1), expected);
     }
     wr_span_close(slab);
     for (unsigned s = 180; s < 210; s++) {
-        assert_int_equal(wr_region_class_of(region, slice_at(s)), WR_CLASS_NONE);
+        assert_int_equal(wr_region_class_of(slice_at(s)), WR_CLASS_NONE);
     }
 }
 
 static void test_class_large_and_mapped_spans_set_none(void **state)
 {
     (void)state;
-    wr_region *region = wr_region_of(WINDOW(PLAIN));
     wr_span *span = open_slices(190, WR_SPAN_LARGE, 8);
-    assert_int_equal(wr_region_class_of(region, slice_at(190)), WR_CLASS_NONE);
+    assert_int_equal(wr_region_class_of(slice_at(190)), WR_CLASS_NONE);
     wr_span_close(span);
     wr_span_open(span, WR_SPAN_MAPPED, 1, 8 * WR_SLICE_BYTES);
-    assert_int_equal(wr_region_class_of(region, slice_at(193)), WR_CLASS_NONE);
+    assert_int_equal(wr_region_class_of(slice_at(193)), WR_CLASS_NONE);
     wr_span_close(span);
 }
 
@@ -390,7 +388,6 @@ static void test_model_random_spans_agree_with_a_table(void **state)
 {
     (void)state;
     uint64_t random = test_seed();
-    wr_region *region = wr_region_of(WINDOW(PLAIN));
     for (unsigned s = 0; s <= MODEL_SLICES; s++) {
         model[s] = NOTHING;
     }
@@ -407,8 +404,7 @@ static void test_model_random_spans_agree_with_a_table(void **state)
                 slice_at(MODEL_FIRST + s) + (uintptr_t)(random_next(&random) % WR_SLICE_BYTES);
             wr_span *expected = model[s] == NOTHING ? NULL : model_span[model[s]];
             assert_ptr_equal(wr_span_find(address), expected);
-            assert_int_equal(wr_region_class_of(region, address),
-                             expected == NULL ? 0 : expected->class);
+            assert_int_equal(wr_region_class_of(address), expected == NULL ? 0 : expected->class);
         }
     }
     for (unsigned s = 0; s < MODEL_SLICES; s++) {
@@ -533,7 +529,7 @@ static void finish_span(uintptr_t address)
     uintptr_t start = span->start;
     for (size_t s = first; s < first + slices; s++) {
         uintptr_t slice = start + (s - first) * WR_SLICE_BYTES;
-        CHECK(wr_region_class_of(wr_region_of(slice), slice) == span->class);
+        CHECK(wr_region_class_of(slice) == span->class);
         CHECK(wr_exchange_acq_rel(&owner[s], 0) == 1);
     }
     if (span->class != 0) {
@@ -603,7 +599,7 @@ static void test_torture_spans_that_change_hands_are_found_whole(void **state)
         assert_null(wr_span_find(WINDOW(STORM) + (100 + s) * WR_SLICE_BYTES));
     }
     wr_region *region = wr_region_of(WINDOW(STORM));
-    assert_true(all_zero((void *)region->class_of, sizeof region->class_of));
+    assert_true(all_zero((void *)region->mark, sizeof region->mark));
 }
 
 #if WR_DEBUG
