@@ -112,7 +112,8 @@ struct scenario {
     X(exits, "processes exit while their threads allocate")                                        \
     X(purges, "threads work, sleep and die while others give all memory back")                     \
     X(scarce, "kernel calls fail now and then")                                                    \
-    X(options, "every option at its bounds and default")
+    X(options, "every option at its bounds and default")                                           \
+    X(checks, "check mode, guard pages and hardening find nothing in correct programs")
 #endif
 
 #define SCENARIO_DECLARE(name, meaning) void scenario_##name(void);

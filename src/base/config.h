@@ -134,7 +134,10 @@
 /* Stacks that the report of leaks prints. */
 #define WR_LEAKS_GROUPS 20
 
-/* A line of diagnostics, without allocation. */
-#define WR_LINE_BYTES 512
+/* A line of diagnostics, without allocation; texts of several that are written as one, and their
+ * size: three stacks of 16 frames, mostly. */
+#define WR_LINE_BYTES        512
+#define WR_REPORT_PAGES      4
+#define WR_REPORT_PAGE_BYTES ((size_t)16 << 10)
 
 #endif

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Where lines go. Relaxed: written once at start-up; both values are good ones. */
@@ -23,12 +24,12 @@ void wr_report_keep_standard_error(void)
     }
 }
 
-void wr_report_line(const wr_line *line)
+static void write_all(const char *text, size_t length)
 {
     int saved = errno;
     size_t done = 0;
-    while (done < line->length) {
-        ssize_t n = write(wr_load_relaxed(&descriptor), line->text + done, line->length - done);
+    while (done < length) {
+        ssize_t n = write(wr_load_relaxed(&descriptor), text + done, length - done);
         if (n > 0) {
             done += (size_t)n;
         } else if (n == 0 || errno != EINTR) {
@@ -36,6 +37,62 @@ void wr_report_line(const wr_line *line)
         }
     }
     errno = saved;
+}
+
+void wr_report_line(const wr_line *line)
+{
+    write_all(line->text, line->length);
+}
+
+/* ---- several lines ---- */
+
+struct wr_report_page {
+    _Atomic uint32_t is_taken;
+    size_t length; /* of the text; the taker's */
+    char text[WR_REPORT_PAGE_BYTES];
+};
+
+static wr_report_page pages[WR_REPORT_PAGES];
+
+wr_report_page *wr_report_open(void)
+{
+    for (unsigned i = 0; i < WR_REPORT_PAGES; i++) {
+        uint32_t nobody = 0;
+        /* Linearisation point. Observes the last taker's use; pairs with wr_report_close(). */
+        if (wr_cas_strong_acq_rel(&pages[i].is_taken, &nobody, 1)) {
+            pages[i].length = 0;
+            return &pages[i];
+        }
+    }
+    return NULL;
+}
+
+static void flush(wr_report_page *page)
+{
+    write_all(page->text, page->length);
+    page->length = 0;
+}
+
+void wr_report_add(wr_report_page *page, const wr_line *line)
+{
+    if (page == NULL) {
+        wr_report_line(line);
+        return;
+    }
+    if (line->length > sizeof page->text - page->length) {
+        flush(page);
+    }
+    memcpy(page->text + page->length, line->text, line->length);
+    page->length += line->length;
+}
+
+void wr_report_close(wr_report_page *page)
+{
+    if (page != NULL) {
+        flush(page);
+        /* Publishes our use of it; pairs with wr_report_open(). */
+        wr_store_release(&page->is_taken, 0);
+    }
 }
 
 void wr_report_warning(const char *subject, const char *text)

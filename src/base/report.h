@@ -1,4 +1,4 @@
-/* One-line messages on standard error, by one write each, without allocation.
+/* Messages on standard error, by one write each, without allocation.
  *
  * A misuse by the program goes to wr_report_misuse, damage within weir to wr_report_corruption;
  * both end the process by abort(3). Threads: any. errno is kept. */
@@ -14,6 +14,14 @@ void wr_report_keep_standard_error(void);
 
 /* Writes a finished line. */
 void wr_report_line(const wr_line *line);
+
+/* Lines that belong together, written as one text when it is closed, or as far as it has come when
+ * it is full. There are WR_REPORT_PAGES: who gets none (NULL) writes its lines one by one. The
+ * child of a fork does without those that other threads had. Lock-free. */
+typedef struct wr_report_page wr_report_page;
+wr_report_page *wr_report_open(void);
+void wr_report_add(wr_report_page *page, const wr_line *line);
+void wr_report_close(wr_report_page *page);
 
 /* "weir: <subject>: <text>" and goes on. */
 void wr_report_warning(const char *subject, const char *text);

@@ -42,12 +42,14 @@ static void print(wr_line *line, bool with_stacks, wr_stack called, wr_stack all
                   wr_stack freed)
 {
     wr_line_end(line);
-    wr_report_line(line);
+    wr_report_page *page = wr_report_open();
+    wr_report_add(page, line);
     if (with_stacks) {
-        wr_stack_print("called by", called);
-        wr_stack_print("allocated by", allocated);
-        wr_stack_print("freed by", freed);
+        wr_stack_print(page, "called by", called);
+        wr_stack_print(page, "allocated by", allocated);
+        wr_stack_print(page, "freed by", freed);
     }
+    wr_report_close(page);
 }
 
 void wr_finding_print(wr_line *line, wr_stack called, wr_stack allocated, wr_stack freed)

@@ -6,8 +6,8 @@
  *     weir:   freed by #0 ...
  *
  * The action says what is printed and whether the process ends: bit 0 a report, bit 1 abort, bit 2
- * a report without stacks (mallopt(3), M_CHECK_ACTION). Threads: any; lines of two findings may
- * alternate. */
+ * a report without stacks (mallopt(3), M_CHECK_ACTION). Threads: any; a finding is written as one
+ * text (wr_report_open). */
 #ifndef WR_DIAG_FINDING_H
 #define WR_DIAG_FINDING_H
 

@@ -93,8 +93,10 @@ static void print_group(const group *g)
     add_count(&line, g->blocks, " block, ", " blocks, ");
     add_count(&line, g->bytes, " byte", " bytes");
     wr_line_end(&line);
-    wr_report_line(&line);
-    wr_stack_print("allocated by", g->stack);
+    wr_report_page *page = wr_report_open();
+    wr_report_add(page, &line);
+    wr_stack_print(page, "allocated by", g->stack);
+    wr_report_close(page);
 }
 
 static group *largest(const census *of)

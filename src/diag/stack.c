@@ -175,7 +175,7 @@ bool wr_stack_is_in_file(const void *address, const char **file)
     return true;
 }
 
-static void print_frame(const char *heading, unsigned number, void *frame)
+static void print_frame(wr_report_page *page, const char *heading, unsigned number, void *frame)
 {
     Dl_info info;
     /* A return address lies behind the call. */
@@ -202,16 +202,16 @@ static void print_frame(const char *heading, unsigned number, void *frame)
         wr_line_text(&line, ")");
     }
     wr_line_end(&line);
-    wr_report_line(&line);
+    wr_report_add(page, &line);
 }
 
-void wr_stack_print(const char *heading, wr_stack stack)
+void wr_stack_print(wr_report_page *page, const char *heading, wr_stack stack)
 {
     if (stack == WR_STACK_NONE || stack == WR_STACK_OWN) {
         return;
     }
     stack_entry *entry = entry_at(obtain_table(), stack);
     for (unsigned i = 0; i < entry->count; i++) {
-        print_frame(heading, i, entry->frames[i]);
+        print_frame(page, heading, i, entry->frames[i]);
     }
 }

@@ -13,7 +13,7 @@
 #ifndef WR_DIAG_STACK_H
 #define WR_DIAG_STACK_H
 
-#include "base/compiler.h"
+#include "base/report.h"
 
 /* A stack that was kept. */
 typedef uint32_t wr_stack;
@@ -31,8 +31,9 @@ void wr_stack_disable(void);
  * the option check_stacks says. */
 wr_stack wr_stack_keep(const void *caller);
 
-/* A line for each frame, innermost first: "weir:   <heading> #0 0x... name+0x... (file+0x...)". */
-void wr_stack_print(const char *heading, wr_stack stack);
+/* Adds a line for each frame, innermost first: "weir:   <heading> #0 0x... name+0x...
+ * (file+0x...)"; `page` as in base/report.h. */
+void wr_stack_print(wr_report_page *page, const char *heading, wr_stack stack);
 
 /* True, and its place, for an address in the file of a program or library; *file has dladdr's life.
  */

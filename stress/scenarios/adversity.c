@@ -1,4 +1,5 @@
-/* Scenarios of adversity: a kernel that refuses now and then, options at their bounds. */
+/* Scenarios of adversity: a kernel that refuses now and then, options at their bounds, checks that
+ * must find nothing. */
 #include "../harness.h"
 
 #include "weir/weir.h"
@@ -92,8 +93,8 @@ static const char *const settings[] = {
 };
 #define SETTINGS (sizeof settings / sizeof settings[0])
 
-/* Runs this program again, on the mixed scenario, with two settings. */
-static void run_with(const char *one, const char *other)
+/* Runs this program again, on another scenario, with two settings. */
+static void run_with(const char *scenario, const char *one, const char *other)
 {
     char threads[16];
     char seed[32];
@@ -102,7 +103,7 @@ static void run_with(const char *one, const char *other)
     (void)snprintf(seed, sizeof seed, "%llu", (unsigned long long)stress.seed);
     (void)snprintf(delay, sizeof delay, "%u", stress.delay);
     char *const arguments[] = {(char *)(uintptr_t)stress.program,
-                               "mixed",
+                               (char *)(uintptr_t)scenario,
                                "--seconds",
                                "0.2",
                                "--threads",
@@ -126,10 +127,40 @@ void scenario_options(void)
 {
     uint64_t random = stress.seed;
     for (unsigned i = 0; i < SETTINGS; i++) {
-        run_with(settings[i], settings[i]);
+        run_with("mixed", settings[i], settings[i]);
     }
     while (!stress_over()) {
-        run_with(settings[random_below(&random, SETTINGS)],
+        run_with("mixed", settings[random_below(&random, SETTINGS)],
                  settings[random_below(&random, SETTINGS)]);
+    }
+}
+
+/* ---- checks ---- */
+
+/* What looks for errors of the program, of which there are none. A level of 3 aborts. */
+static const struct {
+    const char *scenario;
+    const char *settings[2];
+} checks[] = {
+    {"mixed", {"WEIR_CHECK=3", "WEIR_CHECK_STACKS=32"}},
+    {"rings", {"WEIR_CHECK=3", "WEIR_CHECK_QUARANTINE=256K"}},
+    {"walks", {"MALLOC_CHECK_=3", "WEIR_CHECK_QUARANTINE=0"}},
+    {"mixed", {"WEIR_GUARD_SAMPLE=1", "WEIR_CHECK_STACKS=0"}},
+    {"rings", {"WEIR_GUARD_SAMPLE=50", "WEIR_HARDEN=order"}},
+    {"churn", {"WEIR_GUARD_SAMPLE=3", "WEIR_HARDEN=guard"}},
+    {"rings", {"WEIR_HARDEN=zero,canary", "WEIR_CHECK_STACKS=1"}},
+    {"mixed", {"WEIR_HARDEN=order,guard,zero,canary,delay", "WEIR_CHECK_QUARANTINE=1M"}},
+};
+#define CHECKS (sizeof checks / sizeof checks[0])
+
+void scenario_checks(void)
+{
+    uint64_t random = stress.seed;
+    for (unsigned i = 0; i < CHECKS; i++) {
+        run_with(checks[i].scenario, checks[i].settings[0], checks[i].settings[1]);
+    }
+    while (!stress_over()) {
+        size_t i = random_below(&random, CHECKS);
+        run_with(checks[i].scenario, checks[i].settings[0], checks[i].settings[1]);
     }
 }

@@ -10,7 +10,6 @@
 
 static void mixed_body(unsigned number, uint64_t *random)
 {
-    (void)number;
     struct held held[SLOTS] = {{0}};
     while (!stress_over()) {
         struct held *h = &held[random_below(random, SLOTS)];
@@ -23,6 +22,9 @@ static void mixed_body(unsigned number, uint64_t *random)
         }
         if (random_below(random, 20000) == 0) {
             (void)weir_malloc_trim(0);
+        }
+        if (number == 0 && random_below(random, 2000) == 0) {
+            CHECK(weir_heap_check(0) == 0);
         }
     }
     for (unsigned i = 0; i < SLOTS; i++) {

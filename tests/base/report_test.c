@@ -187,6 +187,62 @@ static void test_warning_is_a_single_write(void **state)
     assert_clean_exit(&outcome);
 }
 
+static void add_line(wr_report_page *page, const char *text)
+{
+    wr_line line;
+    wr_line_begin(&line);
+    wr_line_text(&line, text);
+    wr_line_end(&line);
+    wr_report_add(page, &line);
+}
+
+static void write_pages_into_packets(void *unused)
+{
+    (void)unused;
+    int ends[2];
+    static char packet[2 * WR_REPORT_PAGE_BYTES];
+    CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends) == 0);
+    CHECK(dup2(ends[1], STDERR_FILENO) == STDERR_FILENO);
+    wr_report_page *pages[WR_REPORT_PAGES];
+    for (unsigned i = 0; i < WR_REPORT_PAGES; i++) {
+        pages[i] = wr_report_open();
+        CHECK(pages[i] != NULL);
+        add_line(pages[i], "one");
+    }
+    CHECK(wr_report_open() == NULL);
+    add_line(NULL, "at once");
+    CHECK(recv(ends[0], packet, sizeof packet, MSG_DONTWAIT) == 8);
+    CHECK(recv(ends[0], packet, sizeof packet, MSG_DONTWAIT) == -1);
+    add_line(pages[1], "two");
+    wr_report_close(pages[1]);
+    CHECK(recv(ends[0], packet, sizeof packet, MSG_DONTWAIT) == 8);
+    CHECK(memcmp(packet, "one\ntwo\n", 8) == 0);
+    CHECK(wr_report_open() == pages[1]); /* empty again */
+    wr_report_close(pages[1]);
+    CHECK(recv(ends[0], packet, sizeof packet, MSG_DONTWAIT) == -1);
+    /* More than a page: whole lines, all of them. */
+    size_t bytes = 0;
+    for (size_t i = 0; i < 2 * WR_REPORT_PAGE_BYTES / 100; i++) {
+        add_line(pages[2], "0123456789012345678901234567890123456789012345678901234567890123456789"
+                           "01234567890123456789012345678");
+        ssize_t got = recv(ends[0], packet, sizeof packet, MSG_DONTWAIT);
+        CHECK(got == -1 || packet[got - 1] == '\n');
+        bytes += got == -1 ? 0 : (size_t)got;
+    }
+    CHECK(bytes > 0);
+    wr_report_close(pages[2]);
+    bytes += (size_t)recv(ends[0], packet, sizeof packet, MSG_DONTWAIT);
+    CHECK(bytes == 4 + 2 * WR_REPORT_PAGE_BYTES / 100 * 100);
+}
+
+static void test_page_is_a_single_write_and_cut_at_lines(void **state)
+{
+    (void)state;
+    struct outcome outcome;
+    run_child(write_pages_into_packets, NULL, &outcome);
+    assert_clean_exit(&outcome);
+}
+
 static _Atomic int interrupts;
 
 static void count_interrupt(int signal_number)
@@ -373,6 +429,7 @@ int main(void)
         cmocka_unit_test(test_assert_failed_names_condition_and_place_and_aborts),
         cmocka_unit_test(test_line_is_written_without_additions),
         cmocka_unit_test(test_warning_is_a_single_write),
+        cmocka_unit_test(test_page_is_a_single_write_and_cut_at_lines),
         cmocka_unit_test(test_line_interrupted_by_signals_is_written_whole),
         cmocka_unit_test(test_line_without_standard_error_is_dropped),
         cmocka_unit_test(test_kept_standard_error_outlives_the_close),

@@ -80,9 +80,9 @@ static void print_one(void *unused)
 {
     (void)unused;
     wr_stack_prepare();
-    wr_stack_print("seen", keep_below(2));
-    wr_stack_print("seen", WR_STACK_NONE);
-    wr_stack_print("seen", WR_STACK_OWN);
+    wr_stack_print(NULL, "seen", keep_below(2));
+    wr_stack_print(NULL, "seen", WR_STACK_NONE);
+    wr_stack_print(NULL, "seen", WR_STACK_OWN);
 }
 
 static void test_frames_are_printed_with_their_place(void **state)
@@ -99,7 +99,7 @@ static void test_frames_are_printed_with_their_place(void **state)
 static void print_number(void *unused)
 {
     (void)unused;
-    wr_stack_print("seen", wr_stack_keep((const void *)0x1001));
+    wr_stack_print(NULL, "seen", wr_stack_keep((const void *)0x1001));
 }
 
 static void test_frame_in_no_file_is_a_number(void **state)
@@ -121,7 +121,7 @@ static void print_two(void *unused)
     (void)unused;
     set_frames("WEIR_CHECK_STACKS=2");
     wr_stack_prepare();
-    wr_stack_print("seen", keep_below(5));
+    wr_stack_print(NULL, "seen", keep_below(5));
 }
 
 static void print_none(void *unused)
