@@ -84,136 +84,61 @@ typedef const void *nothrow_tag;
 
 #define EXPORT __attribute__((visibility("default")))
 
-/* Each operator, and its array form, which differs for check mode alone. size_t is m,
- * std::align_val_t St11align_val_t, const std::nothrow_t & RKSt9nothrow_t. */
-EXPORT void *_Znwm(size_t size);
-EXPORT void *_ZnwmRKSt9nothrow_t(size_t size, nothrow_tag tag);
-EXPORT void *_ZnwmSt11align_val_t(size_t size, size_t alignment);
-EXPORT void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, nothrow_tag tag);
-EXPORT void _ZdlPv(void *ptr);
-EXPORT void _ZdlPvm(void *ptr, size_t size);
-EXPORT void _ZdlPvSt11align_val_t(void *ptr, size_t alignment);
-EXPORT void _ZdlPvmSt11align_val_t(void *ptr, size_t size, size_t alignment);
-EXPORT void _ZdlPvRKSt9nothrow_t(void *ptr, nothrow_tag tag);
-EXPORT void _ZdlPvSt11align_val_tRKSt9nothrow_t(void *ptr, size_t alignment, nothrow_tag tag);
-EXPORT void *_Znam(size_t size);
-EXPORT void *_ZnamRKSt9nothrow_t(size_t size, nothrow_tag tag);
-EXPORT void *_ZnamSt11align_val_t(size_t size, size_t alignment);
-EXPORT void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, nothrow_tag tag);
-EXPORT void _ZdaPv(void *ptr);
-EXPORT void _ZdaPvm(void *ptr, size_t size);
-EXPORT void _ZdaPvSt11align_val_t(void *ptr, size_t alignment);
-EXPORT void _ZdaPvmSt11align_val_t(void *ptr, size_t size, size_t alignment);
-EXPORT void _ZdaPvRKSt9nothrow_t(void *ptr, nothrow_tag tag);
-EXPORT void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *ptr, size_t alignment, nothrow_tag tag);
+/* Defines an exported function; a prototype comes first, as for every other. */
+#define OPERATOR(result, name, parameters)                                                         \
+    EXPORT result name parameters;                                                                 \
+    result name parameters
 
-void *_Znwm(size_t size)
-{
-    return new_plain(size, WR_OPERATOR_PLAIN, FAIL_THROW);
-}
+/* The operators new and delete of one form under their mangled names: n is the letter of its new
+ * (w, array a), d that of its delete (l, array a); size_t is m, std::align_val_t St11align_val_t,
+ * const std::nothrow_t & RKSt9nothrow_t. */
+#define OPERATORS(n, d, which)                                                                     \
+    OPERATOR(void *, _Zn##n##m, (size_t size))                                                     \
+    {                                                                                              \
+        return new_plain(size, which, FAIL_THROW);                                                 \
+    }                                                                                              \
+    OPERATOR(void *, _Zn##n##mRKSt9nothrow_t, (size_t size, WR_UNUSED nothrow_tag tag))            \
+    {                                                                                              \
+        return new_plain(size, which, FAIL_NULL);                                                  \
+    }                                                                                              \
+    OPERATOR(void *, _Zn##n##mSt11align_val_t, (size_t size, size_t alignment))                    \
+    {                                                                                              \
+        return new_aligned(size, alignment, which, FAIL_THROW);                                    \
+    }                                                                                              \
+    OPERATOR(void *, _Zn##n##mSt11align_val_tRKSt9nothrow_t,                                       \
+             (size_t size, size_t alignment, WR_UNUSED nothrow_tag tag))                           \
+    {                                                                                              \
+        return new_aligned(size, alignment, which, FAIL_NULL);                                     \
+    }                                                                                              \
+    OPERATOR(void, _Zd##d##Pv, (void *ptr))                                                        \
+    {                                                                                              \
+        delete_plain(ptr, 0, which);                                                               \
+    }                                                                                              \
+    OPERATOR(void, _Zd##d##Pvm, (void *ptr, size_t size))                                          \
+    {                                                                                              \
+        delete_sized(ptr, size, which);                                                            \
+    }                                                                                              \
+    OPERATOR(void, _Zd##d##PvSt11align_val_t, (void *ptr, size_t alignment))                       \
+    {                                                                                              \
+        delete_plain(ptr, alignment, which);                                                       \
+    }                                                                                              \
+    OPERATOR(void, _Zd##d##PvmSt11align_val_t, (void *ptr, size_t size, size_t alignment))         \
+    {                                                                                              \
+        delete_aligned_sized(ptr, size, alignment, which);                                         \
+    }                                                                                              \
+    OPERATOR(void, _Zd##d##PvRKSt9nothrow_t, (void *ptr, WR_UNUSED nothrow_tag tag))               \
+    {                                                                                              \
+        delete_plain(ptr, 0, which);                                                               \
+    }                                                                                              \
+    OPERATOR(void, _Zd##d##PvSt11align_val_tRKSt9nothrow_t,                                        \
+             (void *ptr, size_t alignment, WR_UNUSED nothrow_tag tag))                             \
+    {                                                                                              \
+        delete_plain(ptr, alignment, which);                                                       \
+    }
 
-void *_ZnwmRKSt9nothrow_t(size_t size, nothrow_tag tag)
-{
-    (void)tag;
-    return new_plain(size, WR_OPERATOR_PLAIN, FAIL_NULL);
-}
-
-void *_ZnwmSt11align_val_t(size_t size, size_t alignment)
-{
-    return new_aligned(size, alignment, WR_OPERATOR_PLAIN, FAIL_THROW);
-}
-
-void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, nothrow_tag tag)
-{
-    (void)tag;
-    return new_aligned(size, alignment, WR_OPERATOR_PLAIN, FAIL_NULL);
-}
-
-void _ZdlPv(void *ptr)
-{
-    delete_plain(ptr, 0, WR_OPERATOR_PLAIN);
-}
-
-void _ZdlPvm(void *ptr, size_t size)
-{
-    delete_sized(ptr, size, WR_OPERATOR_PLAIN);
-}
-
-void _ZdlPvSt11align_val_t(void *ptr, size_t alignment)
-{
-    delete_plain(ptr, alignment, WR_OPERATOR_PLAIN);
-}
-
-void _ZdlPvmSt11align_val_t(void *ptr, size_t size, size_t alignment)
-{
-    delete_aligned_sized(ptr, size, alignment, WR_OPERATOR_PLAIN);
-}
-
-void _ZdlPvRKSt9nothrow_t(void *ptr, nothrow_tag tag)
-{
-    (void)tag;
-    delete_plain(ptr, 0, WR_OPERATOR_PLAIN);
-}
-
-void _ZdlPvSt11align_val_tRKSt9nothrow_t(void *ptr, size_t alignment, nothrow_tag tag)
-{
-    (void)tag;
-    delete_plain(ptr, alignment, WR_OPERATOR_PLAIN);
-}
-
-void *_Znam(size_t size)
-{
-    return new_plain(size, WR_OPERATOR_ARRAY, FAIL_THROW);
-}
-
-void *_ZnamRKSt9nothrow_t(size_t size, nothrow_tag tag)
-{
-    (void)tag;
-    return new_plain(size, WR_OPERATOR_ARRAY, FAIL_NULL);
-}
-
-void *_ZnamSt11align_val_t(size_t size, size_t alignment)
-{
-    return new_aligned(size, alignment, WR_OPERATOR_ARRAY, FAIL_THROW);
-}
-
-void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, nothrow_tag tag)
-{
-    (void)tag;
-    return new_aligned(size, alignment, WR_OPERATOR_ARRAY, FAIL_NULL);
-}
-
-void _ZdaPv(void *ptr)
-{
-    delete_plain(ptr, 0, WR_OPERATOR_ARRAY);
-}
-
-void _ZdaPvm(void *ptr, size_t size)
-{
-    delete_sized(ptr, size, WR_OPERATOR_ARRAY);
-}
-
-void _ZdaPvSt11align_val_t(void *ptr, size_t alignment)
-{
-    delete_plain(ptr, alignment, WR_OPERATOR_ARRAY);
-}
-
-void _ZdaPvmSt11align_val_t(void *ptr, size_t size, size_t alignment)
-{
-    delete_aligned_sized(ptr, size, alignment, WR_OPERATOR_ARRAY);
-}
-
-void _ZdaPvRKSt9nothrow_t(void *ptr, nothrow_tag tag)
-{
-    (void)tag;
-    delete_plain(ptr, 0, WR_OPERATOR_ARRAY);
-}
-
-void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *ptr, size_t alignment, nothrow_tag tag)
-{
-    (void)tag;
-    delete_plain(ptr, alignment, WR_OPERATOR_ARRAY);
-}
+/* The two forms differ for check mode alone. */
+OPERATORS(w, l, WR_OPERATOR_PLAIN)
+OPERATORS(a, a, WR_OPERATOR_ARRAY)
 
 #else
 /* ISO C wants a declaration in every file. */
