@@ -38,7 +38,7 @@ void *weir_realloc(void *ptr, size_t size)
 {
     /* Same class, same block: the common case of buffers that hardly grow. */
     if (WR_LIKELY(size - 1 < WR_SMALL_MAX_BYTES && ptr != NULL) &&
-        wr_alloc_class_of(ptr) == wr_size_class_of(size)) {
+        wr_region_class_of((uintptr_t)ptr) == wr_size_class_of(size)) {
         return ptr;
     }
     return wr_slow_realloc(ptr, size);

@@ -18,11 +18,6 @@
 #define WR_UNUSED       __attribute__((unused))
 #define WR_PRINTF(f, a) __attribute__((format(printf, f, a)))
 
-/* From here on compilers know nothing of x, an integer variable: what they have made of it before
- * is made anew. No instruction of its own; keeps addresses of words that are used twice from
- * costing one for each. */
-#define WR_FORGET(x) __asm__("" : "+r"(x))
-
 /* Compilers know nothing of x, an integer variable, from here on: they compute it as it is written,
  * and do not mix it with what comes after. No instruction of its own. */
 #define WR_FORGET(x) __asm__("" : "+r"(x))

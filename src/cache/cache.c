@@ -223,13 +223,12 @@ void *wr_cache_refill(wr_cache *cache, unsigned class)
         wr_cache_count_up(&cache->slow_calls, 1);
         return wr_bin_take(&cache->source[class]);
     }
-    if (WR_UNLIKELY(wr_stack_length(cache, class) != 0)) {
+    void *block = wr_stack_pop(cache, class);
+    if (WR_UNLIKELY(block != NULL)) {
         /* A thief that had raised base found nothing to take, and has put it back since the call
          * saw the bin empty. */
-        wr_cache_entry *top = wr_stack_top(cache, class) - 1;
-        wr_stack_set_top(cache, class, top);
         leave(cache);
-        return wr_load_relaxed(top);
+        return block;
     }
     count_slow_call(cache, class);
     close_up(cache, class);
@@ -274,9 +273,9 @@ void wr_cache_overflow(wr_cache *cache, unsigned class, void *block, const char 
         unsigned half = (capacity + 1) / 2;
         flush(cache, class, half < WR_BATCH_BLOCKS ? half : WR_BATCH_BLOCKS, function);
     }
-    wr_cache_entry *top = wr_stack_top(cache, class);
-    wr_store_relaxed(top, block);
-    wr_stack_set_top(cache, class, top + 1);
+    bool pushed = wr_stack_push(cache, class, block);
+    WR_ASSERT(pushed); /* it is open, and has room now */
+    (void)pushed;
     leave(cache);
 }
 

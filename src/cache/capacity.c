@@ -53,8 +53,7 @@ void wr_capacity_open(wr_cache *cache, unsigned class)
     cache->capacity[class] = (uint16_t)(patience() == 0 ? wr_capacity_cold(class) : 0);
     cache->array[class] =
         (uint16_t)(class <= cold_classes() ? cold_array(class) : hot_array(class));
-    wr_store_relaxed(&cache->base[class], wr_cache_array(cache, class));
-    wr_store_relaxed(&cache->top[class], wr_cache_array(cache, class));
+    wr_stack_place(cache, class, NULL, 0);
     wr_stack_set_end(cache, class, false);
 }
 
@@ -166,8 +165,7 @@ void wr_capacity_recover(wr_cache *cache, unsigned class)
 {
     cache->capacity[class] = (uint16_t)wr_cache_capacity_max(class);
     cache->array[class] = (uint16_t)hot_array(class);
-    wr_store_relaxed(&cache->base[class], wr_cache_array(cache, class));
-    wr_store_relaxed(&cache->top[class], wr_cache_array(cache, class));
+    wr_stack_place(cache, class, NULL, 0);
     wr_stack_set_end(cache, class, false);
 }
 

@@ -1,6 +1,7 @@
-/* One bin of a cache as its owner sees it in a slow call: where its stack begins and ends, and the
- * moves that rearrange it. cache/cache.h says what the words mean and who else may touch them; this
- * file knows nothing of where blocks come from, nor of how many a bin should hold. */
+/* One bin of a cache as its owner sees it past the fast path: where its stack begins and ends, pop
+ * and push as there (api/fast.h), and, for who is in a slow call, the moves that rearrange it.
+ * cache/cache.h says what the words mean and who else may touch them; this file knows nothing of
+ * where blocks come from, nor of how many a bin should hold. */
 #ifndef WR_CACHE_STACK_H
 #define WR_CACHE_STACK_H
 
@@ -29,6 +30,29 @@ WR_INLINE void wr_stack_set_top(wr_cache *cache, unsigned class, wr_cache_entry 
     /* Publishes the entries below and what was done in their blocks; pairs with take_from_bin() in
      * cache/steal.c. */
     wr_store_release(&cache->top[class], top);
+}
+
+/* The newest block, or NULL when the bin is empty. */
+WR_INLINE void *wr_stack_pop(wr_cache *cache, unsigned class)
+{
+    wr_cache_entry *top = wr_stack_top(cache, class);
+    if (top <= wr_stack_base(cache, class)) {
+        return NULL;
+    }
+    wr_stack_set_top(cache, class, top - 1);
+    return wr_load_relaxed(top - 1);
+}
+
+/* False when the bin is full. */
+WR_INLINE bool wr_stack_push(wr_cache *cache, unsigned class, void *block)
+{
+    wr_cache_entry *top = wr_stack_top(cache, class);
+    if (top >= wr_load_relaxed(&cache->end[class])) {
+        return false;
+    }
+    wr_store_relaxed(top, block);
+    wr_stack_set_top(cache, class, top + 1);
+    return true;
 }
 
 /* Between these two a fork's child would find the stack of the class in pieces. */

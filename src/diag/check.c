@@ -266,12 +266,12 @@ void wr_check_each(wr_check_visit *visit, void *context)
     wr_span_each(visit_span, &with);
 }
 
-static void let_go(uintptr_t address, const wr_record *record, void *context)
+static void let_go(uintptr_t address, wr_record *record, void *context)
 {
     (void)address;
     (void)context;
     /* Relaxed: the child has one thread. */
-    wr_store_relaxed(&((wr_record *)(uintptr_t)record)->state, WR_BLOCK_LIVE);
+    wr_store_relaxed(&record->state, WR_BLOCK_LIVE);
 }
 
 void wr_check_recover(void)
@@ -287,10 +287,10 @@ typedef struct examination {
     size_t damaged;
 } examination;
 
-static void examine(uintptr_t address, const wr_record *seen, void *context)
+static void examine(uintptr_t address, wr_record *record, void *context)
 {
     examination *of = context;
-    wr_place at = {.record = (wr_record *)(uintptr_t)seen};
+    wr_place at = {.record = record};
     if (!claim(at.record, WR_BLOCK_EXAMINED)) {
         return;
     }

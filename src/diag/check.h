@@ -80,7 +80,7 @@ void wr_check_set_action(unsigned action);
 
 /* Calls visit with each record of a live block; others may come and go meanwhile. */
 struct wr_record;
-typedef void wr_check_visit(uintptr_t address, const struct wr_record *record, void *context);
+typedef void wr_check_visit(uintptr_t address, struct wr_record *record, void *context);
 void wr_check_each(wr_check_visit *visit, void *context);
 
 #endif

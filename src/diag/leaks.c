@@ -5,6 +5,7 @@
 #include "base/options.h"
 #include "base/report.h"
 #include "diag/check.h"
+#include "diag/finding.h"
 #include "diag/shadow.h"
 #include "os/vm.h"
 
@@ -54,7 +55,7 @@ static void grow(census *of)
     *of = larger;
 }
 
-static void count(uintptr_t address, const wr_record *record, void *context)
+static void count(uintptr_t address, wr_record *record, void *context)
 {
     (void)address;
     census *of = context;
@@ -92,11 +93,7 @@ static void print_group(const group *g)
     wr_line_text(&line, "weir: leaks: ");
     add_count(&line, g->blocks, " block, ", " blocks, ");
     add_count(&line, g->bytes, " byte", " bytes");
-    wr_line_end(&line);
-    wr_report_page *page = wr_report_open();
-    wr_report_add(page, &line);
-    wr_stack_print(page, "allocated by", g->stack);
-    wr_report_close(page);
+    wr_finding_print(&line, WR_STACK_NONE, g->stack, WR_STACK_NONE);
 }
 
 static group *largest(const census *of)

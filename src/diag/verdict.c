@@ -194,7 +194,7 @@ wr_verdict wr_verdict_of(const wr_check_call *call, const void *ptr, wr_place *a
     if (!wr_place_find(span, address, at)) {
         wr_span_kind kind = wr_span_kind_of(span);
         bool is_object = kind == WR_SPAN_LARGE || kind == WR_SPAN_MAPPED;
-        if (is_object || wr_alloc_class_of(ptr) != WR_CLASS_NONE) {
+        if (is_object || wr_region_class_of((uintptr_t)ptr) != WR_CLASS_NONE) {
             return WR_IS_OF_BEFORE;
         }
         report_foreign(call, address);

@@ -1,7 +1,6 @@
 /* See walk.h. */
 #include "diag/walk.h"
 
-#include "base/report.h"
 #include "bin/slab.h"
 #include "diag/finding.h"
 #include "os/host.h"
@@ -15,8 +14,7 @@ static void report(const char *what, uintptr_t address)
 {
     wr_line line;
     wr_finding_begin(&line, "heap_check", false, what, address);
-    wr_line_end(&line);
-    wr_report_line(&line);
+    wr_finding_print(&line, WR_STACK_NONE, WR_STACK_NONE, WR_STACK_NONE);
 }
 
 /* Relaxed loads throughout: what another thread changes meanwhile is no fault at a third look. */

@@ -2,6 +2,7 @@
 #include "heap/alloc.h"
 
 #include "base/report.h"
+#include "cache/stack.h"
 #include "heap/heap.h"
 #include "heap/keep.h"
 #include "heap/large.h"
@@ -28,18 +29,6 @@ static void count_slow_call(wr_cache *cache, bool is_free)
     }
 }
 
-static void *pop(wr_cache *cache, unsigned class)
-{
-    wr_cache_entry *top = wr_load_relaxed(&cache->top[class]); /* the owner's own store */
-    if (top <= wr_load_relaxed(&cache->base[class])) {
-        return NULL;
-    }
-    void *block = wr_load_relaxed(top - 1);
-    /* As wr_fast_pop(); pairs with take_from_bin() in cache/steal.c. */
-    wr_store_release(&cache->top[class], top - 1);
-    return block;
-}
-
 /* For a block that is the newest of its bin already. */
 WR_COLD WR_NORETURN static void report_twice(const void *block, const char *function)
 {
@@ -55,17 +44,11 @@ WR_COLD WR_NORETURN static void report_twice(const void *block, const char *func
 /* False when the bin is full. */
 static bool push(wr_cache *cache, unsigned class, void *block, const char *function)
 {
-    wr_cache_entry *top = wr_load_relaxed(&cache->top[class]); /* the owner's own store */
-    if (top > wr_load_relaxed(&cache->base[class]) && wr_load_relaxed(top - 1) == block) {
+    if (wr_stack_length(cache, class) != 0 &&
+        wr_load_relaxed(wr_stack_top(cache, class) - 1) == block) {
         report_twice(block, function);
     }
-    if (top >= wr_load_relaxed(&cache->end[class])) {
-        return false;
-    }
-    wr_store_relaxed(top, block);
-    /* As wr_fast_push(); pairs with take_from_bin() in cache/steal.c. */
-    wr_store_release(&cache->top[class], top + 1);
-    return true;
+    return wr_stack_push(cache, class, block);
 }
 
 static void *try_small(wr_cache *cache, unsigned class)
@@ -73,7 +56,7 @@ static void *try_small(wr_cache *cache, unsigned class)
     if (!wr_cache_is_real(cache)) {
         return wr_bin_take(&wr_heap_default.bins[class]);
     }
-    void *block = pop(cache, class);
+    void *block = wr_stack_pop(cache, class);
     if (block == NULL) {
         block = wr_cache_refill(cache, class);
         end_slow_call(cache, false);
@@ -125,7 +108,7 @@ size_t wr_alloc_batch(wr_cache *cache, size_t size, size_t n, void **out)
     if (size <= WR_SMALL_MAX_BYTES && wr_cache_is_real(cache)) {
         /* What the cache holds goes first, then whole batches from the bin past the cache. */
         unsigned class = wr_size_class_of(size);
-        for (void *block; done < n && (block = pop(cache, class)) != NULL; done++) {
+        for (void *block; done < n && (block = wr_stack_pop(cache, class)) != NULL; done++) {
             out[done] = block;
         }
         while (done < n) {
@@ -194,7 +177,7 @@ static void free_small(wr_cache *cache, unsigned class, void *ptr, const char *f
 
 void wr_alloc_free(wr_cache *cache, void *ptr, const char *function)
 {
-    unsigned class = wr_alloc_class_of(ptr);
+    unsigned class = wr_region_class_of((uintptr_t)ptr);
     if (class != WR_CLASS_NONE) {
         free_small(cache, class, ptr, function);
         return;
@@ -224,7 +207,7 @@ void wr_alloc_free_batch(wr_cache *cache, size_t n, void **ptrs, const char *fun
         if (ptrs[i] == NULL) {
             continue;
         }
-        unsigned class = wr_alloc_class_of(ptrs[i]);
+        unsigned class = wr_region_class_of((uintptr_t)ptrs[i]);
         if (class == WR_CLASS_NONE) {
             wr_alloc_free(cache, ptrs[i], function);
         } else if (!wr_cache_is_real(cache) || !push(cache, class, ptrs[i], function)) {
@@ -256,7 +239,7 @@ static void *resize_by_copy(wr_cache *cache, void *ptr, size_t old_bytes, size_t
 
 void *wr_alloc_resize(wr_cache *cache, void *ptr, size_t size, const char *function)
 {
-    unsigned class = wr_alloc_class_of(ptr);
+    unsigned class = wr_region_class_of((uintptr_t)ptr);
     if (class != WR_CLASS_NONE) {
         if (size <= WR_SMALL_MAX_BYTES && wr_size_class_of(size) == class) {
             return ptr;
@@ -281,7 +264,7 @@ void *wr_alloc_resize(wr_cache *cache, void *ptr, size_t size, const char *funct
 
 bool wr_alloc_resize_in_place(void *ptr, size_t size, const char *function)
 {
-    unsigned class = wr_alloc_class_of(ptr);
+    unsigned class = wr_region_class_of((uintptr_t)ptr);
     if (class != WR_CLASS_NONE) {
         return size <= WR_SMALL_MAX_BYTES && wr_size_class_of(size) == class;
     }
@@ -291,7 +274,7 @@ bool wr_alloc_resize_in_place(void *ptr, size_t size, const char *function)
 
 size_t wr_alloc_usable_size(const void *ptr, const char *function)
 {
-    unsigned class = wr_alloc_class_of(ptr);
+    unsigned class = wr_region_class_of((uintptr_t)ptr);
     return class != WR_CLASS_NONE ? wr_size_classes[class].block_bytes
                                   : large_span(ptr, function)->bytes;
 }

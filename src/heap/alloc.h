@@ -37,10 +37,4 @@ size_t wr_alloc_usable_size(const void *ptr, const char *function);
 /* Usable bytes that a request of size would get. */
 size_t wr_alloc_good_size(size_t size);
 
-/* Class of the slab that an address lies in; WR_CLASS_NONE for all else. */
-WR_INLINE unsigned wr_alloc_class_of(const void *ptr)
-{
-    return wr_region_class_of((uintptr_t)ptr);
-}
-
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "cache/park.h"
+#include "cache/stack.h"
 #include "crew.h"
 #include "heap/heap.h"
 #include "os/vm.h"
@@ -38,44 +39,26 @@ static bool is_free_in_slab(const void *block)
     return (wr_load_relaxed(&slab->free_bits[place.word]) & place.bit) != 0;
 }
 
-static wr_cache_entry *base_of(const wr_cache *cache, unsigned class)
-{
-    return wr_load_relaxed(&cache->base[class]);
-}
-
-static unsigned length_of(const wr_cache *cache, unsigned class)
-{
-    return (unsigned)(wr_load_relaxed(&cache->top[class]) - base_of(cache, class));
-}
-
 /* The i-th oldest block. */
 static void *entry_of(const wr_cache *cache, unsigned class, unsigned i)
 {
-    return wr_load_relaxed(base_of(cache, class) + i);
+    return wr_load_relaxed(wr_stack_base(cache, class) + i);
 }
 
 /* What malloc and free do, by the fast path or the slow one. */
 static void *get(wr_cache *cache, unsigned class)
 {
-    wr_cache_entry *top = wr_load_relaxed(&cache->top[class]);
-    if (top == base_of(cache, class)) {
-        void *block = wr_cache_refill(cache, class);
-        CHECK(block != NULL);
-        return block;
-    }
-    wr_store_relaxed(&cache->top[class], top - 1);
-    return wr_load_relaxed(top - 1);
+    void *block = wr_stack_pop(cache, class);
+    block = block != NULL ? block : wr_cache_refill(cache, class);
+    CHECK(block != NULL);
+    return block;
 }
 
 static void give(wr_cache *cache, unsigned class, void *block)
 {
-    wr_cache_entry *top = wr_load_relaxed(&cache->top[class]);
-    if (top == cache->end[class]) {
+    if (!wr_stack_push(cache, class, block)) {
         wr_cache_overflow(cache, class, block, "free");
-        return;
     }
-    wr_store_relaxed(top, block);
-    wr_store_relaxed(&cache->top[class], top + 1);
 }
 
 /* Uses a class until its bin can hold as much as it may. */
@@ -143,7 +126,7 @@ static void test_create_gives_cold_arrays_to_small_classes_and_none_to_others(vo
     assert_true(wr_cache_is_real(cache));
     for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
         assert_int_equal(cache->capacity[class], has_cold_array(class) ? 8 : 0);
-        assert_int_equal(length_of(cache, class), 0);
+        assert_int_equal(wr_stack_length(cache, class), 0);
         assert_null(cache->slab[class]);
     }
     wr_cache_assert_valid(cache);
@@ -156,7 +139,7 @@ static void test_create_keeps_all_cold_arrays_in_one_page(void **state)
     assert_true(is_aligned(cache, 4 * KIB));
     for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
         if (has_cold_array(class)) {
-            uintptr_t from = (uintptr_t)base_of(cache, class);
+            uintptr_t from = (uintptr_t)wr_stack_base(cache, class);
             uintptr_t to = (uintptr_t)cache->end[class];
             assert_true(from >= (uintptr_t)cache->cold && to <= (uintptr_t)cache + 4 * KIB);
             assert_true(class == 1 || from == (uintptr_t)cache->end[class - 1]);
@@ -230,7 +213,8 @@ static void test_bin_of_class_0_is_empty_and_full(void **state)
 {
     (void)state;
     wr_cache *cache = create();
-    assert_ptr_equal(wr_load_relaxed(&cache->top[WR_CLASS_NONE]), base_of(cache, WR_CLASS_NONE));
+    assert_ptr_equal(wr_load_relaxed(&cache->top[WR_CLASS_NONE]),
+                     wr_stack_base(cache, WR_CLASS_NONE));
     assert_ptr_equal(wr_load_relaxed(&cache->top[WR_CLASS_NONE]), cache->end[WR_CLASS_NONE]);
 }
 
@@ -243,7 +227,7 @@ static void test_stand_in_caches_are_empty_and_full_in_every_bin(void **state)
         assert_false(wr_cache_is_real(stand_ins[i]));
         for (unsigned class = 0; class < WR_CLASS_COUNT; class ++) {
             assert_ptr_equal(wr_load_relaxed(&stand_ins[i]->top[class]),
-                             base_of(stand_ins[i], class));
+                             wr_stack_base(stand_ins[i], class));
             assert_ptr_equal(wr_load_relaxed(&stand_ins[i]->top[class]), stand_ins[i]->end[class]);
         }
     }
@@ -282,11 +266,11 @@ static void test_capacity_when_all_classes_are_hot_gives_each_its_own_places(voi
         for (unsigned c = class; c-- > 1;) {
             /* Unused since, but not yet visited often enough to have turned cold. */
             if (cache->capacity[c] > WR_CACHE_COLD_BLOCKS) {
-                assert_true(cache->end[c] <= base_of(cache, class));
+                assert_true(cache->end[c] <= wr_stack_base(cache, class));
                 break;
             }
         }
-        uintptr_t start = (uintptr_t)base_of(cache, class);
+        uintptr_t start = (uintptr_t)wr_stack_base(cache, class);
         assert_true(start >= (uintptr_t)cache + 4 * KIB ||
                     wr_cache_capacity_max(class) <= WR_CACHE_COLD_BLOCKS);
         assert_true((uintptr_t)cache->end[class] <= (uintptr_t)cache + WR_CACHE_BYTES);
@@ -307,8 +291,8 @@ static void test_capacity_doubles_with_each_slow_call_from_the_second_on(void **
         blocks[held++] = wr_cache_refill(cache, class);
         expected = call == 1 ? 8 : expected < 256 ? 2 * expected : 512;
         assert_int_equal(cache->capacity[class], expected);
-        assert_int_equal(length_of(cache, class), wr_min(expected / 2 + 1, 64) - 1);
-        while (length_of(cache, class) > 0) {
+        assert_int_equal(wr_stack_length(cache, class), wr_min(expected / 2 + 1, 64) - 1);
+        while (wr_stack_length(cache, class) > 0) {
             blocks[held++] = get(cache, class);
         }
         wr_cache_assert_valid(cache);
@@ -328,7 +312,7 @@ static void test_capacity_of_a_large_class_stays_0_till_it_is_hot(void **state)
         void *block = wr_cache_refill(cache, class);
         unsigned expected = call < WR_CACHE_HOT_REFILLS ? 0 : 8;
         assert_int_equal(cache->capacity[class], expected);
-        assert_int_equal(length_of(cache, class), expected / 2);
+        assert_int_equal(wr_stack_length(cache, class), expected / 2);
         wr_bin_return(1, &block, "free");
     }
     wr_cache_drain(cache);
@@ -341,7 +325,7 @@ static void visit_all(wr_cache *cache)
     for (unsigned i = 0; i < 64 * (WR_CLASS_COUNT - 1); i++) {
         void *block = wr_cache_refill(cache, class);
         wr_bin_return(1, &block, "free");
-        while (length_of(cache, class) > 0) {
+        while (wr_stack_length(cache, class) > 0) {
             block = get(cache, class);
             wr_bin_return(1, &block, "free");
         }
@@ -360,14 +344,14 @@ static void test_capacity_of_an_unused_class_shrinks_by_half_each_visit(void **s
     for (unsigned expected = 256; expected >= 8; expected /= 2) {
         visit_all(cache);
         assert_int_equal(cache->capacity[class], expected);
-        assert_true(length_of(cache, class) <= expected);
+        assert_true(wr_stack_length(cache, class) <= expected);
         assert_null(cache->slab[class]);
         assert_int_equal(cache->heat[class], 0);
         wr_cache_assert_valid(cache);
     }
     visit_all(cache);
     assert_int_equal(cache->capacity[class], 8); /* the cold array is for good */
-    assert_in_range((uintptr_t)base_of(cache, class), (uintptr_t)cache,
+    assert_in_range((uintptr_t)wr_stack_base(cache, class), (uintptr_t)cache,
                     (uintptr_t)cache + 4 * KIB - 1);
     wr_cache_drain(cache);
 }
@@ -383,7 +367,7 @@ static void test_capacity_of_an_unused_large_class_shrinks_to_0(void **state)
         wr_cache_assert_valid(cache);
     }
     assert_int_equal(cache->capacity[class], 0);
-    assert_int_equal(length_of(cache, class), 0);
+    assert_int_equal(wr_stack_length(cache, class), 0);
     wr_cache_drain(cache);
     assert_bins_at_rest();
 }
@@ -404,7 +388,7 @@ static void test_capacity_that_shrinks_keeps_the_newest_blocks_in_order(void **s
     visit_all(cache);
     visit_all(cache);
     assert_int_equal(cache->capacity[class], 256);
-    assert_int_equal(length_of(cache, class), 256);
+    assert_int_equal(wr_stack_length(cache, class), 256);
     for (unsigned i = 0; i < COUNT; i++) {
         assert_int_equal(is_free_in_slab(blocks[i]), i < COUNT - 256);
     }
@@ -425,12 +409,12 @@ static void test_capacity_that_grows_keeps_the_blocks_in_order(void **state)
     for (unsigned i = 0; i < 8; i++) {
         give(cache, class, blocks[i]);
     }
-    const wr_cache_entry *cold = base_of(cache, class);
+    const wr_cache_entry *cold = wr_stack_base(cache, class);
     give(cache, class, blocks[8]); /* full: the bin moves to its hot array */
     assert_int_equal(cache->capacity[class], 16);
-    assert_ptr_not_equal(base_of(cache, class), cold);
+    assert_ptr_not_equal(wr_stack_base(cache, class), cold);
     give(cache, class, blocks[9]);
-    assert_int_equal(length_of(cache, class), 10);
+    assert_int_equal(wr_stack_length(cache, class), 10);
     for (unsigned i = 0; i < 10; i++) {
         assert_ptr_equal(entry_of(cache, class, i), blocks[i]);
     }
@@ -446,7 +430,7 @@ static void test_refill_gives_ascending_addresses(void **state)
     unsigned class = wr_size_class_of(96);
     void *blocks[5];
     blocks[0] = wr_cache_refill(cache, class);
-    assert_int_equal(length_of(cache, class), 4);
+    assert_int_equal(wr_stack_length(cache, class), 4);
     for (unsigned i = 1; i < 5; i++) {
         blocks[i] = get(cache, class);
         assert_true(blocks[i - 1] < blocks[i]);
@@ -510,7 +494,7 @@ static void test_overflow_returns_the_oldest_half(void **state)
         give(cache, class, blocks[i]); /* the last one is the first slow call: no growth */
     }
     assert_int_equal(cache->capacity[class], 8);
-    assert_int_equal(length_of(cache, class), 5);
+    assert_int_equal(wr_stack_length(cache, class), 5);
     for (unsigned i = 0; i < 9; i++) {
         assert_int_equal(is_free_in_slab(blocks[i]), i < 4);
     }
@@ -526,7 +510,7 @@ static void test_overflow_of_a_full_hot_bin_returns_one_batch(void **state)
     wr_cache *cache = create();
     unsigned class = wr_size_class_of(64);
     make_hot(cache, class);
-    while (length_of(cache, class) < 512) {
+    while (wr_stack_length(cache, class) < 512) {
         void *more;
         take_direct(class, 1, &more);
         give(cache, class, more);
@@ -536,7 +520,7 @@ static void test_overflow_of_a_full_hot_bin_returns_one_batch(void **state)
     void *newest = entry_of(cache, class, 511);
     void *next_oldest = entry_of(cache, class, WR_BATCH_BLOCKS);
     give(cache, class, block);
-    assert_int_equal(length_of(cache, class), 512 - WR_BATCH_BLOCKS + 1);
+    assert_int_equal(wr_stack_length(cache, class), 512 - WR_BATCH_BLOCKS + 1);
     assert_ptr_equal(entry_of(cache, class, 0), next_oldest);
     assert_ptr_equal(entry_of(cache, class, 511 - WR_BATCH_BLOCKS), newest);
     wr_cache_drain(cache);
@@ -550,7 +534,7 @@ static void test_overflow_without_capacity_returns_the_block_itself(void **state
     void *held = get(cache, class);
     void *block = get(cache, class);
     give(cache, class, block);
-    assert_int_equal(length_of(cache, class), 0);
+    assert_int_equal(wr_stack_length(cache, class), 0);
     assert_true(is_free_in_slab(block));
     assert_false(is_free_in_slab(held));
     wr_bin_return(1, &held, "free");
@@ -568,7 +552,7 @@ static void test_drain_of_all_classes_leaves_nothing(void **state)
     }
     wr_cache_drain(cache);
     for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
-        assert_int_equal(length_of(cache, class), 0);
+        assert_int_equal(wr_stack_length(cache, class), 0);
         assert_null(cache->slab[class]);
     }
     wr_cache_assert_valid(cache);
@@ -581,13 +565,13 @@ static void test_leave_slabs_gives_them_up_and_keeps_the_blocks(void **state)
     wr_cache *cache = create();
     unsigned class = wr_size_class_of(64);
     make_hot(cache, class);
-    unsigned length = length_of(cache, class);
+    unsigned length = wr_stack_length(cache, class);
     wr_span *slab = cache->slab[class];
     assert_non_null(slab);
     wr_cache_leave_slabs(cache);
     assert_null(cache->slab[class]);
     assert_int_equal(wr_load_relaxed(&slab->state) & WR_SLAB_OWNED, 0);
-    assert_int_equal(length_of(cache, class), length);
+    assert_int_equal(wr_stack_length(cache, class), length);
     wr_cache_drain(cache);
     assert_bins_at_rest();
 }
@@ -607,7 +591,7 @@ static wr_cache *create_used(const unsigned *classes)
             give(cache, classes[i], blocks[k]);
         }
         assert_non_null(cache->slab[classes[i]]);
-        assert_true(length_of(cache, classes[i]) > 0);
+        assert_true(wr_stack_length(cache, classes[i]) > 0);
     }
     return cache;
 }
@@ -619,11 +603,11 @@ static void test_recover_of_a_cache_at_rest_keeps_its_blocks_and_gives_slabs_up(
     wr_cache *cache = create_used(classes);
     unsigned lengths[3];
     for (unsigned i = 0; i < 3; i++) {
-        lengths[i] = length_of(cache, classes[i]);
+        lengths[i] = wr_stack_length(cache, classes[i]);
     }
     wr_cache_recover(cache);
     for (unsigned i = 0; i < 3; i++) {
-        assert_int_equal(length_of(cache, classes[i]), lengths[i]);
+        assert_int_equal(wr_stack_length(cache, classes[i]), lengths[i]);
         assert_null(cache->slab[classes[i]]);
     }
     wr_cache_assert_valid(cache);
@@ -636,9 +620,9 @@ static void test_recover_in_the_middle_of_a_change_forgets_that_class_only(void 
     (void)state;
     const unsigned classes[] = {wr_size_class_of(32), wr_size_class_of(64), wr_size_class_of(128)};
     wr_cache *cache = create_used(classes);
-    unsigned others[2] = {length_of(cache, classes[0]), length_of(cache, classes[2])};
+    unsigned others[2] = {wr_stack_length(cache, classes[0]), wr_stack_length(cache, classes[2])};
     void *lost[WR_CACHE_BIN_BLOCKS];
-    unsigned lost_count = length_of(cache, classes[1]);
+    unsigned lost_count = wr_stack_length(cache, classes[1]);
     for (unsigned i = 0; i < lost_count; i++) {
         lost[i] = entry_of(cache, classes[1], i);
     }
@@ -647,10 +631,10 @@ static void test_recover_in_the_middle_of_a_change_forgets_that_class_only(void 
     wr_store_relaxed(&cache->base[classes[1]], cache->end[classes[1]] + 1);
     wr_cache_recover(cache);
     assert_int_equal(wr_load_relaxed(&cache->changing), 0);
-    assert_int_equal(length_of(cache, classes[1]), 0);
+    assert_int_equal(wr_stack_length(cache, classes[1]), 0);
     assert_int_equal(cache->capacity[classes[1]], wr_cache_capacity_max(classes[1]));
-    assert_int_equal(length_of(cache, classes[0]), others[0]);
-    assert_int_equal(length_of(cache, classes[2]), others[1]);
+    assert_int_equal(wr_stack_length(cache, classes[0]), others[0]);
+    assert_int_equal(wr_stack_length(cache, classes[2]), others[1]);
     wr_cache_assert_valid(cache);
     for (unsigned done = 0; done < lost_count; done++) {
         assert_false(is_free_in_slab(lost[done])); /* lost, not handed out twice */
@@ -726,7 +710,7 @@ static struct model models[COUNT_OF(model_sizes)];
 /* The bin holds the newest of what the model has; what it let go is free in its slab or was. */
 static void model_compare(struct model *model, const wr_cache *cache, unsigned class)
 {
-    unsigned length = length_of(cache, class);
+    unsigned length = wr_stack_length(cache, class);
     assert_true(length <= model->length);
     memmove(model->stack, model->stack + (model->length - length), length * sizeof(void *));
     model->length = length;
@@ -741,7 +725,7 @@ static void model_get(struct model *model, wr_cache *cache, unsigned class)
     if (model->length > 0) {
         assert_ptr_equal(block, model->stack[--model->length]);
     } else {
-        model->length = length_of(cache, class);
+        model->length = wr_stack_length(cache, class);
         for (unsigned i = 0; i < model->length; i++) {
             model->stack[i] = entry_of(cache, class, i);
             assert_true(model->stack[i] > block);
@@ -761,12 +745,12 @@ static void model_give(struct model *model, wr_cache *cache, unsigned class, uin
     void *block = model->out[at];
     model->out[at] = model->out[--model->count];
     *(uint64_t *)block = 0;
-    bool had_room = length_of(cache, class) < cache->capacity[class];
+    bool had_room = wr_stack_length(cache, class) < cache->capacity[class];
     give(cache, class, block);
     if (had_room) {
-        assert_int_equal(length_of(cache, class), model->length + 1);
+        assert_int_equal(wr_stack_length(cache, class), model->length + 1);
     }
-    if (length_of(cache, class) == 0) {
+    if (wr_stack_length(cache, class) == 0) {
         model->length = 0; /* no capacity */
     } else if (model->length == WR_CACHE_BIN_BLOCKS) {
         memmove(model->stack, model->stack + 1, (model->length - 1) * sizeof(void *));

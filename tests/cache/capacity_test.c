@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/options.h"
+#include "cache/stack.h"
 #include "cache/steal.h"
 #include "crew.h"
 #include "heap/heap.h"
@@ -20,32 +21,19 @@ static wr_cache *create(void)
     return cache;
 }
 
-static unsigned length_of(const wr_cache *cache, unsigned class)
-{
-    return (unsigned)(wr_load_relaxed(&cache->top[class]) - wr_load_relaxed(&cache->base[class]));
-}
-
 static void *get(wr_cache *cache, unsigned class)
 {
-    wr_cache_entry *top = wr_load_relaxed(&cache->top[class]);
-    if (top <= wr_load_relaxed(&cache->base[class])) {
-        void *block = wr_cache_refill(cache, class);
-        CHECK(block != NULL);
-        return block;
-    }
-    wr_store_release(&cache->top[class], top - 1);
-    return wr_load_relaxed(top - 1);
+    void *block = wr_stack_pop(cache, class);
+    block = block != NULL ? block : wr_cache_refill(cache, class);
+    CHECK(block != NULL);
+    return block;
 }
 
 static void give(wr_cache *cache, unsigned class, void *block)
 {
-    wr_cache_entry *top = wr_load_relaxed(&cache->top[class]);
-    if (top >= cache->end[class]) {
+    if (!wr_stack_push(cache, class, block)) {
         wr_cache_overflow(cache, class, block, "free");
-        return;
     }
-    wr_store_relaxed(top, block);
-    wr_store_release(&cache->top[class], top + 1);
 }
 
 /* Uses a class as much as makes a bin grow as far as it may. */
@@ -124,17 +112,17 @@ static void test_cool_down_keeps_the_capacity_of_a_bin_whose_blocks_need_it(void
     unsigned spared = wr_size_class_of(96);
     use(cache, needed);
     use(cache, spared);
-    while (length_of(cache, spared) > COLD) {
+    while (wr_stack_length(cache, spared) > COLD) {
         void *block = get(cache, spared);
         wr_bin_return(1, &block, "free");
     }
-    unsigned length = length_of(cache, needed);
+    unsigned length = wr_stack_length(cache, needed);
     assert_true(length > COLD);
     wr_capacity_cool_down(cache);
     assert_int_equal(cache->capacity[needed], WR_CACHE_BIN_BLOCKS);
-    assert_int_equal(length_of(cache, needed), length);
+    assert_int_equal(wr_stack_length(cache, needed), length);
     assert_int_equal(cache->capacity[spared], COLD);
-    assert_int_equal(length_of(cache, spared), COLD);
+    assert_int_equal(wr_stack_length(cache, spared), COLD);
     assert_int_equal(cache->heat[needed], 0);
     assert_int_equal(wr_capacity_hot_bytes(), sum_of_hot_bytes());
     wr_cache_assert_valid(cache);
@@ -186,7 +174,7 @@ static void do_without_a_budget(void *unused)
     for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
         use(cache, class);
         CHECK(cache->capacity[class] == wr_capacity_cold(class));
-        CHECK(length_of(cache, class) <= wr_capacity_cold(class));
+        CHECK(wr_stack_length(cache, class) <= wr_capacity_cold(class));
     }
     CHECK(wr_capacity_hot_bytes() == 0);
 }

@@ -3,6 +3,7 @@
 
 #include <sched.h>
 
+#include "cache/stack.h"
 #include "crew.h"
 #include "heap/heap.h"
 #include "support.h"
@@ -35,22 +36,15 @@ static void adopt_all(void)
 /* A block into the cache, as free does, and out of it. */
 static void give(wr_cache *cache, unsigned class, void *block)
 {
-    wr_cache_entry *top = wr_load_relaxed(&cache->top[class]);
-    CHECK(top < cache->end[class]);
-    wr_store_relaxed(top, block);
-    wr_store_relaxed(&cache->top[class], top + 1);
+    CHECK(wr_stack_push(cache, class, block));
 }
 
 static void *get(wr_cache *cache, unsigned class)
 {
-    wr_cache_entry *top = wr_load_relaxed(&cache->top[class]);
-    if (top == wr_load_relaxed(&cache->base[class])) {
-        void *block = wr_cache_refill(cache, class);
-        CHECK(block != NULL);
-        return block;
-    }
-    wr_store_relaxed(&cache->top[class], top - 1);
-    return wr_load_relaxed(top - 1);
+    void *block = wr_stack_pop(cache, class);
+    block = block != NULL ? block : wr_cache_refill(cache, class);
+    CHECK(block != NULL);
+    return block;
 }
 
 static void test_adopt_without_parked_caches_gives_none(void **state)

@@ -14,6 +14,7 @@
 
 #include "base/options.h"
 #include "cache/capacity.h"
+#include "cache/stack.h"
 #include "crew.h"
 #include "heap/heap.h"
 #include "os/barrier.h"
@@ -63,17 +64,17 @@ static wr_cache *create(void)
 
 static wr_cache_entry *base(void)
 {
-    return wr_load_relaxed(&owner->base[class]);
+    return wr_stack_base(owner, class);
 }
 
 static wr_cache_entry *top(void)
 {
-    return wr_load_relaxed(&owner->top[class]);
+    return wr_stack_top(owner, class);
 }
 
 static unsigned length(void)
 {
-    return (unsigned)(top() - base());
+    return wr_stack_length(owner, class);
 }
 
 static unsigned place_of_base(void)
@@ -84,26 +85,17 @@ static unsigned place_of_base(void)
 /* The owner's fast path, as api/fast.h has it, and its slow calls. */
 static void *get(void)
 {
-    wr_cache_entry *at = wr_load_relaxed(&owner->top[class]);
-    if (at <= wr_load_relaxed(&owner->base[class])) {
-        void *block = wr_cache_refill(owner, class);
-        CHECK(block != NULL);
-        return block;
-    }
-    void *block = wr_load_relaxed(at - 1);
-    wr_store_release(&owner->top[class], at - 1);
+    void *block = wr_stack_pop(owner, class);
+    block = block != NULL ? block : wr_cache_refill(owner, class);
+    CHECK(block != NULL);
     return block;
 }
 
 static void give(void *block)
 {
-    wr_cache_entry *at = wr_load_relaxed(&owner->top[class]);
-    if (at >= owner->end[class]) {
+    if (!wr_stack_push(owner, class, block)) {
         wr_cache_overflow(owner, class, block, "free");
-        return;
     }
-    wr_store_relaxed(at, block);
-    wr_store_release(&owner->top[class], at + 1);
 }
 
 static bool is_free_in_slab(const void *block)

@@ -138,11 +138,11 @@ static void goes_on_after_fork(void)
     weir_free(p);
 }
 
-static void examine(uintptr_t address, const wr_record *record, void *context)
+static void examine(uintptr_t address, wr_record *record, void *context)
 {
     (void)address;
     (void)context;
-    wr_store_relaxed(&((wr_record *)(uintptr_t)record)->state, WR_BLOCK_EXAMINED);
+    wr_store_relaxed(&record->state, WR_BLOCK_EXAMINED);
 }
 
 /* A thread that looks at blocks does not survive the fork; who frees them would wait for it. */
@@ -215,7 +215,7 @@ static void frees_blocks_of_before(void)
     CHECK(weir_heap_check(1) == 0);
 }
 
-static void count_live(uintptr_t address, const wr_record *record, void *context)
+static void count_live(uintptr_t address, wr_record *record, void *context)
 {
     CHECK(address != 0 && wr_load_relaxed(&record->size) == 33);
     *(size_t *)context += 1;

@@ -73,7 +73,7 @@ static void test_alloc_of_any_small_size_is_a_block_of_its_class(void **state)
         for (size_t size = 0; size <= WR_SMALL_MAX_BYTES; size += size / 8 + 1) {
             void *block = wr_alloc(caches[c], size, 1);
             assert_non_null(block);
-            assert_int_equal(wr_alloc_class_of(block), wr_size_class_of(size));
+            assert_int_equal(wr_region_class_of((uintptr_t)block), wr_size_class_of(size));
             assert_true(wr_alloc_usable_size(block, "usable") >= size);
             assert_int_equal(wr_alloc_usable_size(block, "usable"), wr_alloc_good_size(size));
             pattern_fill(block, size, size);
@@ -90,7 +90,7 @@ static void test_alloc_above_the_small_sizes_is_large(void **state)
     (void)state;
     for (unsigned c = 0; c < COUNT_OF(caches); c++) {
         void *object = wr_alloc(caches[c], WR_SMALL_MAX_BYTES + 1, 1);
-        assert_int_equal(wr_alloc_class_of(object), WR_CLASS_NONE);
+        assert_int_equal(wr_region_class_of((uintptr_t)object), WR_CLASS_NONE);
         assert_int_equal(kind_of(object), WR_SPAN_LARGE);
         assert_int_equal(wr_alloc_usable_size(object, "usable"), 36 * KIB);
         assert_int_equal(wr_alloc_good_size(WR_SMALL_MAX_BYTES + 1), 36 * KIB);
@@ -289,7 +289,7 @@ static void test_resize_between_small_and_large_changes_the_kind(void **state)
     block = wr_alloc_resize(real, block, 40000, "realloc");
     assert_int_equal(kind_of(block), WR_SPAN_LARGE);
     block = wr_alloc_resize(real, block, 500, "realloc");
-    assert_int_equal(wr_alloc_class_of(block), wr_size_class_of(500));
+    assert_int_equal(wr_region_class_of((uintptr_t)block), wr_size_class_of(500));
     wr_alloc_free(real, block, "free");
     wr_cache_drain(real);
     assert_bins_at_rest();

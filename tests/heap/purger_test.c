@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #include "base/options.h"
-#include "cache/cache.h"
 #include "cache/park.h"
+#include "cache/stack.h"
 #include "heap/keep.h"
 #include "os/thread.h"
 #include "os/vm.h"
@@ -297,8 +297,7 @@ static wr_cache *second_cache;
 
 static unsigned second_length(void)
 {
-    return (unsigned)(wr_load_relaxed(&second_cache->top[wr_size_class_of(64)]) -
-                      wr_load_relaxed(&second_cache->base[wr_size_class_of(64)]));
+    return wr_stack_length(second_cache, wr_size_class_of(64));
 }
 
 static bool is_swept(void)

@@ -11,7 +11,7 @@
 
 #include "base/options.h"
 #include "bin/granule.h"
-#include "cache/cache.h"
+#include "cache/stack.h"
 #include "crew.h"
 #include "heap/heap.h"
 #include "heap/keep.h"
@@ -194,8 +194,7 @@ static void tell_sleeper(void (*task)(void))
 
 static unsigned length_of(const wr_cache *cache, size_t bytes)
 {
-    return (unsigned)(wr_load_relaxed(&cache->top[wr_size_class_of(bytes)]) -
-                      wr_load_relaxed(&cache->base[wr_size_class_of(bytes)]));
+    return wr_stack_length(cache, wr_size_class_of(bytes));
 }
 
 /* Nothing waits anywhere, and no look has seen anything. */
