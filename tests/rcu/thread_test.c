@@ -8,6 +8,7 @@
 
 #include "support.h"
 
+static sem_t named; /* its name comes from the thread that starts it, while it runs */
 static sem_t done;
 static char name[16];
 static int blocked;
@@ -17,9 +18,8 @@ static void *look(void *argument)
     sigset_t mask;
     CHECK(pthread_sigmask(SIG_BLOCK, NULL, &mask) == 0);
     *(int *)argument = sigismember(&mask, SIGTERM) && sigismember(&mask, SIGUSR1);
-    while (name[0] != 'w' || name[4] != '-') { /* it is given its name after its start */
-        CHECK(pthread_getname_np(pthread_self(), name, sizeof name) == 0);
-    }
+    CHECK(sem_wait(&named) == 0);
+    CHECK(pthread_getname_np(pthread_self(), name, sizeof name) == 0);
     CHECK(sem_post(&done) == 0);
     return NULL;
 }
@@ -27,10 +27,12 @@ static void *look(void *argument)
 static void test_thread_has_its_name_and_all_signals_blocked(void **state)
 {
     (void)state;
+    assert_int_equal(sem_init(&named, 0, 0), 0);
     assert_int_equal(sem_init(&done, 0, 0), 0);
     errno = ERRNO_UNUSED;
     assert_true(wr_rcu_thread_start(look, &blocked, "weir-test"));
     assert_int_equal(errno, ERRNO_UNUSED);
+    assert_int_equal(sem_post(&named), 0);
     assert_int_equal(sem_wait(&done), 0);
     assert_string_equal(name, "weir-test");
     assert_true(blocked);
