@@ -6,11 +6,10 @@
 
 #include "base/assert.h"
 #include "cache/park.h"
-#include "cache/stack.h"
 #include "crew.h"
 #include "heap/heap.h"
 #include "os/vm.h"
-#include "support.h"
+#include "cache_support.h"
 
 #define THREADS 4
 
@@ -45,32 +44,16 @@ static void *entry_of(const wr_cache *cache, unsigned class, unsigned i)
     return wr_load_relaxed(wr_stack_base(cache, class) + i);
 }
 
-/* What malloc and free do, by the fast path or the slow one. */
-static void *get(wr_cache *cache, unsigned class)
-{
-    void *block = wr_stack_pop(cache, class);
-    block = block != NULL ? block : wr_cache_refill(cache, class);
-    CHECK(block != NULL);
-    return block;
-}
-
-static void give(wr_cache *cache, unsigned class, void *block)
-{
-    if (!wr_stack_push(cache, class, block)) {
-        wr_cache_overflow(cache, class, block, "free");
-    }
-}
-
 /* Uses a class until its bin can hold as much as it may. */
 static void make_hot(wr_cache *cache, unsigned class)
 {
     static void *blocks[4 * WR_CACHE_BIN_BLOCKS];
     for (unsigned round = 0; round < 20; round++) {
         for (unsigned i = 0; i < COUNT_OF(blocks); i++) {
-            blocks[i] = get(cache, class);
+            blocks[i] = cache_get(cache, class);
         }
         for (unsigned i = 0; i < COUNT_OF(blocks); i++) {
-            give(cache, class, blocks[i]);
+            cache_give(cache, class, blocks[i]);
         }
         if (cache->capacity[class] == wr_cache_capacity_max(class)) {
             return;
@@ -293,12 +276,12 @@ static void test_capacity_doubles_with_each_slow_call_from_the_second_on(void **
         assert_int_equal(cache->capacity[class], expected);
         assert_int_equal(wr_stack_length(cache, class), wr_min(expected / 2 + 1, 64) - 1);
         while (wr_stack_length(cache, class) > 0) {
-            blocks[held++] = get(cache, class);
+            blocks[held++] = cache_get(cache, class);
         }
         wr_cache_assert_valid(cache);
     }
     while (held > 0) {
-        give(cache, class, blocks[--held]);
+        cache_give(cache, class, blocks[--held]);
     }
     wr_cache_drain(cache);
 }
@@ -326,7 +309,7 @@ static void visit_all(wr_cache *cache)
         void *block = wr_cache_refill(cache, class);
         wr_bin_return(1, &block, "free");
         while (wr_stack_length(cache, class) > 0) {
-            block = get(cache, class);
+            block = cache_get(cache, class);
             wr_bin_return(1, &block, "free");
         }
     }
@@ -383,7 +366,7 @@ static void test_capacity_that_shrinks_keeps_the_newest_blocks_in_order(void **s
     void *blocks[COUNT];
     take_direct(class, COUNT, blocks);
     for (unsigned i = 0; i < COUNT; i++) {
-        give(cache, class, blocks[i]);
+        cache_give(cache, class, blocks[i]);
     }
     visit_all(cache);
     visit_all(cache);
@@ -407,13 +390,13 @@ static void test_capacity_that_grows_keeps_the_blocks_in_order(void **state)
     take_direct(class, 10, blocks);
     cache->heat[class] = 1;
     for (unsigned i = 0; i < 8; i++) {
-        give(cache, class, blocks[i]);
+        cache_give(cache, class, blocks[i]);
     }
     const wr_cache_entry *cold = wr_stack_base(cache, class);
-    give(cache, class, blocks[8]); /* full: the bin moves to its hot array */
+    cache_give(cache, class, blocks[8]); /* full: the bin moves to its hot array */
     assert_int_equal(cache->capacity[class], 16);
     assert_ptr_not_equal(wr_stack_base(cache, class), cold);
-    give(cache, class, blocks[9]);
+    cache_give(cache, class, blocks[9]);
     assert_int_equal(wr_stack_length(cache, class), 10);
     for (unsigned i = 0; i < 10; i++) {
         assert_ptr_equal(entry_of(cache, class, i), blocks[i]);
@@ -432,7 +415,7 @@ static void test_refill_gives_ascending_addresses(void **state)
     blocks[0] = wr_cache_refill(cache, class);
     assert_int_equal(wr_stack_length(cache, class), 4);
     for (unsigned i = 1; i < 5; i++) {
-        blocks[i] = get(cache, class);
+        blocks[i] = cache_get(cache, class);
         assert_true(blocks[i - 1] < blocks[i]);
     }
     wr_bin_return(5, blocks, "free");
@@ -479,7 +462,7 @@ static void test_refill_counts_slow_calls_and_bytes_served(void **state)
     void *block = wr_cache_refill(cache, class);
     assert_int_equal(wr_load_relaxed(&cache->slow_calls), 1);
     assert_int_equal(wr_load_relaxed(&cache->served_bytes), 5 * 96);
-    give(cache, class, block);
+    cache_give(cache, class, block);
     wr_cache_drain(cache);
 }
 
@@ -491,7 +474,7 @@ static void test_overflow_returns_the_oldest_half(void **state)
     void *blocks[9];
     take_direct(class, 9, blocks);
     for (unsigned i = 0; i < 9; i++) {
-        give(cache, class, blocks[i]); /* the last one is the first slow call: no growth */
+        cache_give(cache, class, blocks[i]); /* the last one is the first slow call: no growth */
     }
     assert_int_equal(cache->capacity[class], 8);
     assert_int_equal(wr_stack_length(cache, class), 5);
@@ -513,13 +496,13 @@ static void test_overflow_of_a_full_hot_bin_returns_one_batch(void **state)
     while (wr_stack_length(cache, class) < 512) {
         void *more;
         take_direct(class, 1, &more);
-        give(cache, class, more);
+        cache_give(cache, class, more);
     }
     void *block;
     take_direct(class, 1, &block);
     void *newest = entry_of(cache, class, 511);
     void *next_oldest = entry_of(cache, class, WR_BATCH_BLOCKS);
-    give(cache, class, block);
+    cache_give(cache, class, block);
     assert_int_equal(wr_stack_length(cache, class), 512 - WR_BATCH_BLOCKS + 1);
     assert_ptr_equal(entry_of(cache, class, 0), next_oldest);
     assert_ptr_equal(entry_of(cache, class, 511 - WR_BATCH_BLOCKS), newest);
@@ -531,9 +514,9 @@ static void test_overflow_without_capacity_returns_the_block_itself(void **state
     (void)state;
     wr_cache *cache = create();
     unsigned class = wr_size_class_of(8192);
-    void *held = get(cache, class);
-    void *block = get(cache, class);
-    give(cache, class, block);
+    void *held = cache_get(cache, class);
+    void *block = cache_get(cache, class);
+    cache_give(cache, class, block);
     assert_int_equal(wr_stack_length(cache, class), 0);
     assert_true(is_free_in_slab(block));
     assert_false(is_free_in_slab(held));
@@ -585,10 +568,10 @@ static wr_cache *create_used(const unsigned *classes)
     for (unsigned i = 0; i < 3; i++) {
         void *blocks[40];
         for (unsigned k = 0; k < 40; k++) {
-            blocks[k] = get(cache, classes[i]);
+            blocks[k] = cache_get(cache, classes[i]);
         }
         for (unsigned k = 0; k < 40; k++) {
-            give(cache, classes[i], blocks[k]);
+            cache_give(cache, classes[i], blocks[k]);
         }
         assert_non_null(cache->slab[classes[i]]);
         assert_true(wr_stack_length(cache, classes[i]) > 0);
@@ -721,7 +704,7 @@ static void model_compare(struct model *model, const wr_cache *cache, unsigned c
 
 static void model_get(struct model *model, wr_cache *cache, unsigned class)
 {
-    void *block = get(cache, class);
+    void *block = cache_get(cache, class);
     if (model->length > 0) {
         assert_ptr_equal(block, model->stack[--model->length]);
     } else {
@@ -746,7 +729,7 @@ static void model_give(struct model *model, wr_cache *cache, unsigned class, uin
     model->out[at] = model->out[--model->count];
     *(uint64_t *)block = 0;
     bool had_room = wr_stack_length(cache, class) < cache->capacity[class];
-    give(cache, class, block);
+    cache_give(cache, class, block);
     if (had_room) {
         assert_int_equal(wr_stack_length(cache, class), model->length + 1);
     }
@@ -813,7 +796,7 @@ static void use_cache(unsigned number, uint64_t *random)
     for (unsigned round = 0; round < ROUNDS; round++) {
         size_t size = model_sizes[random_next(random) % COUNT_OF(model_sizes)];
         if (count < HELD_MAX && random_next(random) % 2 == 0) {
-            void *block = get(cache, wr_size_class_of(size));
+            void *block = cache_get(cache, wr_size_class_of(size));
             pattern_fill(block, 16, number); /* plain: a race detector watches */
             held[count++] = block;
             continue;
@@ -828,12 +811,12 @@ static void use_cache(unsigned number, uint64_t *random)
         }
         if (block != NULL) {
             memset(block, 0, 16);
-            give(cache, slab_of(block)->class, block);
+            cache_give(cache, slab_of(block)->class, block);
         }
     }
     while (count > 0) {
         CHECK(pattern_holds(held[--count], 16, number));
-        give(cache, slab_of(held[count])->class, held[count]);
+        cache_give(cache, slab_of(held[count])->class, held[count]);
     }
     wr_cache_assert_valid(cache);
     wr_cache_drain(cache);

@@ -5,11 +5,10 @@
 #include <string.h>
 
 #include "base/options.h"
-#include "cache/stack.h"
 #include "cache/steal.h"
 #include "crew.h"
 #include "heap/heap.h"
-#include "support.h"
+#include "cache_support.h"
 
 #define COLD    WR_CACHE_COLD_BLOCKS
 #define THREADS 4
@@ -21,21 +20,6 @@ static wr_cache *create(void)
     return cache;
 }
 
-static void *get(wr_cache *cache, unsigned class)
-{
-    void *block = wr_stack_pop(cache, class);
-    block = block != NULL ? block : wr_cache_refill(cache, class);
-    CHECK(block != NULL);
-    return block;
-}
-
-static void give(wr_cache *cache, unsigned class, void *block)
-{
-    if (!wr_stack_push(cache, class, block)) {
-        wr_cache_overflow(cache, class, block, "free");
-    }
-}
-
 /* Uses a class as much as makes a bin grow as far as it may. */
 static void use(wr_cache *cache, unsigned class)
 {
@@ -43,10 +27,10 @@ static void use(wr_cache *cache, unsigned class)
     void *many[MANY];
     for (unsigned round = 0; round < 20; round++) {
         for (unsigned i = 0; i < MANY; i++) {
-            many[i] = get(cache, class);
+            many[i] = cache_get(cache, class);
         }
         for (unsigned i = 0; i < MANY; i++) {
-            give(cache, class, many[i]);
+            cache_give(cache, class, many[i]);
         }
     }
 }
@@ -113,7 +97,7 @@ static void test_cool_down_keeps_the_capacity_of_a_bin_whose_blocks_need_it(void
     use(cache, needed);
     use(cache, spared);
     while (wr_stack_length(cache, spared) > COLD) {
-        void *block = get(cache, spared);
+        void *block = cache_get(cache, spared);
         wr_bin_return(1, &block, "free");
     }
     unsigned length = wr_stack_length(cache, needed);

@@ -3,10 +3,9 @@
 
 #include <sched.h>
 
-#include "cache/stack.h"
 #include "crew.h"
 #include "heap/heap.h"
-#include "support.h"
+#include "cache_support.h"
 
 #define THREADS 4
 
@@ -33,18 +32,10 @@ static void adopt_all(void)
     }
 }
 
-/* A block into the cache, as free does, and out of it. */
+/* A block into the cache, as free does where there is room. */
 static void give(wr_cache *cache, unsigned class, void *block)
 {
     CHECK(wr_stack_push(cache, class, block));
-}
-
-static void *get(wr_cache *cache, unsigned class)
-{
-    void *block = wr_stack_pop(cache, class);
-    block = block != NULL ? block : wr_cache_refill(cache, class);
-    CHECK(block != NULL);
-    return block;
 }
 
 static void test_adopt_without_parked_caches_gives_none(void **state)
@@ -88,7 +79,7 @@ static void test_push_keeps_the_newest_blocks_and_gives_up_the_slabs(void **stat
     void *blocks[60];
     cache->heat[class] = UINT8_MAX; /* hot enough to keep a slab, beside any number of others */
     for (unsigned i = 0; i < 60; i++) {
-        blocks[i] = get(cache, class);
+        blocks[i] = cache_get(cache, class);
     }
     for (unsigned i = 0; i < 4; i++) {
         give(cache, class, blocks[i]);
@@ -99,7 +90,7 @@ static void test_push_keeps_the_newest_blocks_and_gives_up_the_slabs(void **stat
     assert_null(cache->slab[class]);
     assert_int_equal(wr_load_relaxed(&slab->state) & WR_SLAB_OWNED, 0);
     assert_ptr_equal(wr_park_adopt(), cache);
-    assert_ptr_equal(get(cache, class), blocks[3]); /* still warm */
+    assert_ptr_equal(cache_get(cache, class), blocks[3]); /* still warm */
     blocks[0] = blocks[3];
     wr_bin_return(1, blocks, "free");
     wr_bin_return(56, blocks + 4, "free");
@@ -115,13 +106,13 @@ static void test_push_of_a_full_bin_keeps_as_many_as_a_cold_one_holds(void **sta
     void *blocks[20];
     cache->heat[class] = UINT8_MAX;
     for (unsigned i = 0; i < 20; i++) {
-        blocks[i] = get(cache, class);
+        blocks[i] = cache_get(cache, class);
     }
     while (cache->capacity[class] < 64) {
         void *more = wr_cache_refill(cache, class);
         wr_bin_return(1, &more, "free");
         while (wr_load_relaxed(&cache->top[class]) != wr_load_relaxed(&cache->base[class])) {
-            more = get(cache, class);
+            more = cache_get(cache, class);
             wr_bin_return(1, &more, "free");
         }
     }
@@ -133,7 +124,7 @@ static void test_push_of_a_full_bin_keeps_as_many_as_a_cold_one_holds(void **sta
     assert_int_equal(cache->heat[class], 0);
     assert_ptr_equal(wr_park_adopt(), cache);
     for (unsigned i = 0; i < WR_CACHE_COLD_BLOCKS; i++) {
-        assert_ptr_equal(get(cache, class), blocks[19 - i]);
+        assert_ptr_equal(cache_get(cache, class), blocks[19 - i]);
     }
     assert_ptr_equal(wr_load_relaxed(&cache->top[class]), wr_load_relaxed(&cache->base[class]));
     wr_bin_return(WR_CACHE_COLD_BLOCKS, blocks + 20 - WR_CACHE_COLD_BLOCKS, "free");
@@ -252,7 +243,7 @@ static void test_park_under_threads_gives_each_cache_to_one_owner(void **state)
 static void enter_plainly(unsigned number, wr_cache *cache)
 {
     unsigned class = wr_size_class_of(64);
-    void *block = get(cache, class);
+    void *block = cache_get(cache, class);
     pattern_fill(block, 64, number);
     cache->heat[class] = 1; /* stays cold: no slab is kept, no capacity grows */
     give(cache, class, block);
@@ -261,7 +252,7 @@ static void enter_plainly(unsigned number, wr_cache *cache)
 static void leave_plainly(unsigned number, wr_cache *cache)
 {
     unsigned class = wr_size_class_of(64);
-    void *block = get(cache, class);
+    void *block = cache_get(cache, class);
     CHECK(pattern_holds(block, 64, number));
     give(cache, class, block);
     wr_cache_assert_valid(cache);

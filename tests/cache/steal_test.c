@@ -14,11 +14,10 @@
 
 #include "base/options.h"
 #include "cache/capacity.h"
-#include "cache/stack.h"
 #include "crew.h"
 #include "heap/heap.h"
 #include "os/barrier.h"
-#include "support.h"
+#include "cache_support.h"
 
 #include "weir/weir.h"
 
@@ -82,20 +81,14 @@ static unsigned place_of_base(void)
     return (unsigned)(base() - wr_cache_array(owner, class));
 }
 
-/* The owner's fast path, as api/fast.h has it, and its slow calls. */
 static void *get(void)
 {
-    void *block = wr_stack_pop(owner, class);
-    block = block != NULL ? block : wr_cache_refill(owner, class);
-    CHECK(block != NULL);
-    return block;
+    return cache_get(owner, class);
 }
 
 static void give(void *block)
 {
-    if (!wr_stack_push(owner, class, block)) {
-        wr_cache_overflow(owner, class, block, "free");
-    }
+    cache_give(owner, class, block);
 }
 
 static bool is_free_in_slab(const void *block)
