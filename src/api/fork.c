@@ -19,6 +19,7 @@
 #include "os/thread.h"
 #include "page/commit.h"
 #include "page/extent.h"
+#include "page/giveback.h"
 #include "page/slice.h"
 
 #include <pthread.h>
@@ -32,6 +33,7 @@ static void child(void)
     wr_park_recover();
     wr_keep_recover();
     wr_steal_reset_after_fork();
+    wr_giveback_recover();
     wr_commit_recover((wr_slice_dirty_count() + wr_slice_lazy_count()) * WR_SLICE_BYTES +
                       wr_span_committed_bytes() - wr_granule_recover() + wr_keep_committed_bytes());
     for (unsigned i = 0; i < wr_cache_count(); i++) {

@@ -47,6 +47,9 @@
 /* Orders what stands before it before all later stores. */
 #define wr_fence_release() atomic_thread_fence(memory_order_release)
 
+/* Orders all earlier loads before what stands behind it. */
+#define wr_fence_acquire() atomic_thread_fence(memory_order_acquire)
+
 /* Keeps the compiler from moving anything across. The processor's part comes from the other side:
  * os/barrier.h. */
 #define wr_fence_compiler() atomic_signal_fence(memory_order_seq_cst)

@@ -8,6 +8,7 @@
 #include "bin/granule.h"
 #include "os/host.h"
 #include "page/extent.h"
+#include "page/giveback.h"
 #include "page/purge.h"
 #include "page/slice.h"
 
@@ -312,11 +313,16 @@ static void trim_word(wr_bin *bin, wr_region *region, unsigned word, wr_trim how
         if (count <= 0) {
             continue;
         }
-        wr_span *slab =
-            (size_t)count * block_bytes >= wr_host_page_bytes() ? claim(bin, region, slice) : NULL;
+        if ((size_t)count * block_bytes < wr_host_page_bytes()) {
+            census->free_blocks += (size_t)count;
+            continue;
+        }
+        wr_giveback_begin();
+        wr_span *slab = claim(bin, region, slice);
         if (slab == NULL || trim_slab(bin, slab, how, census)) {
             census->free_blocks += (size_t)count;
         }
+        wr_giveback_end();
     }
 }
 

@@ -7,6 +7,7 @@
 #include "base/options.h"
 #include "heap/mapping.h"
 #include "os/host.h"
+#include "page/giveback.h"
 
 static _Atomic uint64_t slots[WR_KEEP_SLOTS];
 static _Atomic size_t kept_bytes; /* relaxed: a cap that may be overrun for a moment */
@@ -38,14 +39,16 @@ static size_t release_slot(unsigned slot)
     if (wr_load_relaxed(&slots[slot]) == 0) {
         return 0;
     }
-    /* Linearisation point. Observes the last use of the memory; pairs with insert(). */
-    uint64_t word = wr_exchange_acquire(&slots[slot], 0);
-    if (word == 0) {
-        return 0;
+    wr_giveback_begin();
+    /* Linearisation point. Observes the last use of the memory; pairs with insert(). Release: who
+     * finds the slot empty sees that its bytes are on their way back; pairs with
+     * wr_giveback_await(). */
+    wr_kept kept = unpack(wr_exchange_acq_rel(&slots[slot], 0));
+    if (kept.bytes != 0) {
+        (void)wr_fetch_sub_relaxed(&kept_bytes, kept.bytes);
+        wr_mapping_destroy(kept.start, kept.bytes);
     }
-    wr_kept kept = unpack(word);
-    (void)wr_fetch_sub_relaxed(&kept_bytes, kept.bytes);
-    wr_mapping_destroy(kept.start, kept.bytes);
+    wr_giveback_end();
     return kept.bytes;
 }
 

@@ -6,6 +6,7 @@
 #include "os/lock.h"
 #include "os/vm.h"
 #include "page/commit.h"
+#include "page/giveback.h"
 #include "page/huge.h"
 #include "page/purge.h"
 #include "page/slice.h"
@@ -133,9 +134,25 @@ bool wr_extent_grow(size_t slices, size_t generation)
     return grown;
 }
 
-/* After a refusal: who holds slices for a moment, to purge them or to find that a run is not whole,
- * gives them back soon. */
-enum { TRIES = 4 };
+/* What a request has spent on others, after a refusal with nothing left to purge. */
+typedef struct patience {
+    unsigned yields;
+    unsigned waits;
+} patience;
+
+/* After a refusal: what others have in hand comes back soon. Memory on its way to the kernel is
+ * waited for, but for a request that would be refused with an empty heap; who has claimed half a
+ * run that is not whole is only yielded to. False if it is time to fail. */
+static bool may_try_again(patience *spent, size_t bytes)
+{
+    enum { YIELDS = 4, WAITS = 100 };
+    if (bytes <= wr_commit_hard_limit() && spent->waits < WAITS && wr_giveback_await()) {
+        spent->waits++;
+        return true;
+    }
+    wr_host_yield();
+    return ++spent->yields <= YIELDS;
+}
 
 /* Purges dirty slices, so that `bytes` more may be charged; false if there were none. */
 static bool make_room(size_t bytes)
@@ -147,19 +164,13 @@ static bool make_room(size_t bytes)
 
 bool wr_extent_charge(size_t bytes)
 {
-    if (wr_commit_charge(bytes)) {
-        return true;
-    }
-    for (unsigned refusals = 0; refusals < TRIES;) {
-        if (!make_room(bytes)) {
-            refusals++;
-            wr_host_yield();
-        }
-        if (wr_commit_charge(bytes)) {
-            return true;
+    patience spent = {0, 0};
+    while (!wr_commit_charge(bytes)) {
+        if (!make_room(bytes) && !may_try_again(&spent, bytes)) {
+            return false;
         }
     }
-    return false;
+    return true;
 }
 
 bool wr_extent_claim_at(uintptr_t address, size_t slices, bool *zero)
@@ -174,19 +185,20 @@ uintptr_t wr_extent_claim(size_t slices, bool *zero)
     if (slices > WR_REGION_SLICES) {
         return 0;
     }
-    for (unsigned refusals = 0; refusals < TRIES;) {
+    size_t bytes = slices * WR_SLICE_BYTES;
+    patience spent = {0, 0};
+    for (;;) {
         size_t generation = wr_extent_generation();
         uintptr_t address = wr_slice_claim(slices, zero);
         if (address > WR_SLICE_REFUSED) {
             return address;
         }
-        if (address == WR_SLICE_REFUSED ? !make_room(slices * WR_SLICE_BYTES)
-                                        : !wr_extent_grow(slices, generation)) {
-            refusals++;
-            wr_host_yield();
+        bool helped =
+            address == WR_SLICE_REFUSED ? make_room(bytes) : wr_extent_grow(slices, generation);
+        if (!helped && !may_try_again(&spent, bytes)) {
+            return 0;
         }
     }
-    return 0;
 }
 
 bool wr_extent_donate(uintptr_t start, size_t bytes)
@@ -212,6 +224,7 @@ size_t wr_extent_trim(size_t keep_bytes)
     if (free_bytes > keep_bytes) {
         size_t bytes = free_bytes - keep_bytes;
         uintptr_t cut = brk_end - bytes;
+        wr_giveback_begin(); /* the claim charges what was zero */
         /* Lost to a thread that claims among them: then they are in use again. */
         if (wr_slice_claim_at(cut, bytes / WR_SLICE_BYTES, &zero)) {
             if (wr_vm_brk_shrink(cut, brk_end)) {
@@ -222,6 +235,7 @@ size_t wr_extent_trim(size_t keep_bytes)
                 wr_slice_unclaim(cut, bytes / WR_SLICE_BYTES, zero);
             }
         }
+        wr_giveback_end();
     }
     wr_lock_release(&growth_lock);
     return given;

@@ -5,6 +5,7 @@
 #include "os/host.h"
 #include "os/vm.h"
 #include "page/commit.h"
+#include "page/giveback.h"
 #include "page/huge.h"
 #include "page/slice.h"
 
@@ -18,14 +19,9 @@ typedef enum manner {
 /* Runs that the kernel refused to take back (memory is locked). Relaxed: a statistic. */
 static _Atomic size_t refused_runs;
 
-/* Purges the run of slices that starts at a bit; returns the slices purged. */
-static size_t purge_run(wr_region *region, unsigned slice, unsigned count, manner how)
+/* Purges claimed slices and releases them; returns the slices purged. */
+static size_t purge_claimed(uintptr_t address, unsigned count, manner how)
 {
-    uintptr_t address = wr_slice_address(region, slice);
-    bool zero;
-    if (!wr_slice_claim_at(address, count, &zero)) {
-        return 0; /* in use again: all the better */
-    }
     size_t bytes = count * WR_SLICE_BYTES;
     if (how == LAZILY && wr_vm_purge_lazily((void *)address, bytes)) {
         wr_slice_release_lazy(address, count);
@@ -37,6 +33,19 @@ static size_t purge_run(wr_region *region, unsigned slice, unsigned count, manne
         return 0;
     }
     return count;
+}
+
+/* Purges the run of slices that starts at a bit; returns the slices purged. */
+static size_t purge_run(wr_region *region, unsigned slice, unsigned count, manner how)
+{
+    uintptr_t address = wr_slice_address(region, slice);
+    bool zero;
+    wr_giveback_begin();
+    /* Else they are in use again: all the better. */
+    size_t purged =
+        wr_slice_claim_at(address, count, &zero) ? purge_claimed(address, count, how) : 0;
+    wr_giveback_end();
+    return purged;
 }
 
 /* Purges the available runs of one word; with whole set, in huge pages that are free as a whole, so
