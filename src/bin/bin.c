@@ -108,7 +108,7 @@ static void retire(wr_span *slab)
         return;
     }
     close_slab(bin, slab);
-    wr_purge_over_cap();
+    wr_purge_over_cap(wr_size_classes[bin->class].slices);
 }
 
 void wr_bin_give_up(wr_span *slab)

@@ -177,8 +177,9 @@ bool wr_large_free(wr_span *span)
         return false;
     }
     if (kind == WR_SPAN_LARGE) {
-        wr_slice_release(span->start, reserved_bytes / WR_SLICE_BYTES);
-        wr_purge_over_cap();
+        size_t slices = reserved_bytes / WR_SLICE_BYTES;
+        wr_slice_release(span->start, slices);
+        wr_purge_over_cap(slices);
     } else {
         raise_threshold(bytes);
         wr_mapping_show(span, reserved_bytes, reserved_bytes); /* who takes it uses all of it */
@@ -203,7 +204,7 @@ static bool resize_span(wr_span *span, size_t bytes)
     wr_store_relaxed(&span->reserved_bytes, slices * WR_SLICE_BYTES); /* the holder's to change */
     if (slices < old_slices) {
         wr_slice_release(span->start + slices * WR_SLICE_BYTES, old_slices - slices);
-        wr_purge_over_cap();
+        wr_purge_over_cap(old_slices - slices);
     }
     return true;
 }

@@ -25,6 +25,7 @@ static _Atomic int reach;
 /* The state of decay; of the thread that has `reclaiming`. */
 static wr_decay slices_decay;
 static wr_decay kept_decay;
+static uint64_t next_period;   /* of what was in use of late, in milliseconds */
 static uint64_t next_look;     /* at the slabs, in milliseconds */
 static uint64_t last_activity; /* when a cache was last seen to have had a slow call */
 static uint64_t last_look;     /* when that was */
@@ -184,6 +185,10 @@ bool wr_reclaim_due(bool sweep_idle)
     uint64_t now = wr_host_milliseconds();
     sweep_time = now;
     bool swept = !sweep_idle || steal(is_idle);
+    if (now >= next_period) {
+        wr_purge_begin_period();
+        next_period = now + decay_ms();
+    }
     look_if_due(now);
     decay_slices(now / step_ms());
     decay_kept(now / step_ms());

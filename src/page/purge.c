@@ -140,20 +140,45 @@ size_t wr_purge_decayed(size_t keep_slices)
     return purge(keep_slices, wr_option_get(wr_option_lazy) != 0 ? LAZILY : DECAYED);
 }
 
-/* The share is one of what is committed and neither dirty nor lazy. */
-static size_t dirty_cap(void)
+/* Most bytes in use in this period, and in the one before. Relaxed: what is overlooked when threads
+ * meet shows at the next release. */
+static _Atomic size_t most_in_use;
+static _Atomic size_t most_before;
+
+/* Committed, and neither dirty nor lazy. */
+static size_t bytes_in_use(void)
 {
     size_t free_bytes = (wr_slice_dirty_count() + wr_slice_lazy_count()) * WR_SLICE_BYTES;
     size_t committed = wr_commit_bytes();
-    size_t cap =
-        wr_option_share(wr_option_dirty_max, committed > free_bytes ? committed - free_bytes : 0);
-    return wr_option_is_percentage(wr_option_dirty_max) ? wr_max(cap, WR_DIRTY_MIN_BYTES) : cap;
+    return committed > free_bytes ? committed - free_bytes : 0;
 }
 
-void wr_purge_over_cap(void)
+void wr_purge_begin_period(void)
 {
-    size_t cap = dirty_cap() / WR_SLICE_BYTES;
+    wr_store_relaxed(&most_before, wr_load_relaxed(&most_in_use));
+    wr_store_relaxed(&most_in_use, bytes_in_use());
+}
+
+/* What was in use of late, and the share of it, may have page frames: a program whose memory goes
+ * up and down finds what it gave up a moment ago, and never has more than it had at its height. */
+static size_t dirty_cap(size_t released_bytes)
+{
+    if (!wr_option_is_percentage(wr_option_dirty_max)) {
+        return wr_option_get(wr_option_dirty_max);
+    }
+    size_t in_use = bytes_in_use();
+    if (in_use + released_bytes > wr_load_relaxed(&most_in_use)) {
+        wr_store_relaxed(&most_in_use, in_use + released_bytes);
+    }
+    size_t most = wr_max(wr_load_relaxed(&most_in_use), wr_load_relaxed(&most_before));
+    most += wr_option_share(wr_option_dirty_max, most);
+    return wr_max(most > in_use ? most - in_use : 0, WR_DIRTY_MIN_BYTES);
+}
+
+void wr_purge_over_cap(size_t released_slices)
+{
+    size_t cap = dirty_cap(released_slices * WR_SLICE_BYTES) / WR_SLICE_BYTES;
     if (WR_UNLIKELY(wr_slice_dirty_count() > cap) && !wr_purge_is_refused()) {
-        (void)wr_purge_decayed(cap / 2);
+        (void)wr_purge_decayed(cap - cap / 8);
     }
 }

@@ -22,8 +22,12 @@ bool wr_purge_is_refused(void);
 /* True if there are dirty slices, and purging them has not failed over and over. */
 bool wr_purge_has_work(void);
 
-/* What a release of slices calls: purges down to half the cap of the option dirty_max once the
- * dirty slices exceed it, so that one call pays for many. */
-void wr_purge_over_cap(void);
+/* What a release of slices calls, with their number: purges an eighth of the cap of the option
+ * dirty_max once the dirty slices exceed it, so that one call pays for many. A cap in percent is
+ * measured by what was in use at most of late: in this period and the one before. */
+void wr_purge_over_cap(size_t released_slices);
+
+/* Begins a period: called each decay time, by the thread that does what is due. */
+void wr_purge_begin_period(void);
 
 #endif

@@ -284,17 +284,17 @@ static void test_over_cap_at_the_cap_nothing_is_purged(void **state)
     (void)state;
     set_dirty_cap();
     give_dirty(150, CAP);
-    wr_purge_over_cap();
+    wr_purge_over_cap(0);
     assert_int_equal(wr_slice_dirty_count(), CAP);
 }
 
-static void test_over_cap_above_it_half_the_cap_stays(void **state)
+static void test_over_cap_above_it_an_eighth_goes(void **state)
 {
     (void)state;
     set_dirty_cap();
     give_dirty(150, CAP + 1);
-    wr_purge_over_cap();
-    assert_int_equal(wr_slice_dirty_count(), CAP / 2);
+    wr_purge_over_cap(0);
+    assert_int_equal(wr_slice_dirty_count(), CAP - CAP / 8);
     assert_int_equal(page_heap_at_rest().available, CAP + 1);
 }
 
@@ -306,13 +306,12 @@ static void test_over_cap_no_more_words_than_needed_are_purged(void **state)
         give_dirty(word * 64, 5);
     }
     assert_int_equal(wr_slice_dirty_count(), CAP + 1);
-    wr_purge_over_cap();
-    assert_int_equal(wr_slice_dirty_count(), CAP / 2);
-    assert_true(slices_hold(128, 5, 1000)); /* words from the top, and 3 slices of one */
-    assert_true(slices_hold(128 + 5 * 64, 5, 1000));
-    assert_true(slices_are_zero(128 + 6 * 64 + 2, 3));
-    assert_true(slices_hold(128 + 6 * 64, 2, 1000));
-    assert_true(slices_are_zero(128 + 7 * 64, 5));
+    wr_purge_over_cap(0);
+    assert_int_equal(wr_slice_dirty_count(), CAP - CAP / 8);
+    assert_true(slices_hold(128 + 10 * 64, 5, 1000)); /* words from the top, and 4 slices of one */
+    assert_true(slices_hold(128 + 11 * 64, 1, 1000));
+    assert_true(slices_are_zero(128 + 11 * 64 + 1, 4));
+    assert_true(slices_are_zero(128 + 12 * 64, 5));
 }
 
 /* ---- decayed, and lazily ---- */
@@ -537,17 +536,17 @@ static void test_over_cap_after_a_refusal_waits_a_second(void **state)
     set_dirty_cap();
     give_dirty(150, CAP + 1);
     fault_refuse(FAULT_MADVISE);
-    wr_purge_over_cap();
+    wr_purge_over_cap(0);
     fault_refuse(0);
     assert_int_equal(wr_slice_dirty_count(), CAP + 1);
     fault_arm(FAULT_MADVISE, 1, FAULT_FOREVER);
     pass_ms(999);
-    wr_purge_over_cap();
+    wr_purge_over_cap(0);
     assert_int_equal(fault_counted(), 0);
     fault_disarm();
     pass_ms(1);
-    wr_purge_over_cap();
-    assert_int_equal(wr_slice_dirty_count(), CAP / 2);
+    wr_purge_over_cap(0);
+    assert_int_equal(wr_slice_dirty_count(), CAP - CAP / 8);
 }
 
 static void test_work_is_there_while_purging_dirty_slices_may_succeed(void **state)
@@ -596,8 +595,8 @@ static void test_over_cap_with_the_option_lazy_purges_lazily(void **state)
     set_lazy(true);
     size_t committed = wr_commit_bytes();
     give_dirty(150, CAP + 1);
-    wr_purge_over_cap();
-    assert_int_equal(wr_slice_dirty_count(), CAP / 2);
+    wr_purge_over_cap(0);
+    assert_int_equal(wr_slice_dirty_count(), CAP - CAP / 8);
     assert_int_equal(wr_slice_lazy_count(), CAP + 1 - wr_slice_dirty_count());
     assert_int_equal(wr_commit_bytes(), committed);
 }
@@ -608,9 +607,16 @@ static void test_over_cap_lazy_slices_do_not_count(void **state)
     set_dirty_cap();
     give_lazy(150, 3 * CAP);
     give_dirty(700, CAP);
-    wr_purge_over_cap();
+    wr_purge_over_cap(0);
     assert_int_equal(wr_slice_dirty_count(), CAP);
     assert_int_equal(wr_slice_lazy_count(), 3 * CAP);
+}
+
+/* What was in use before is long ago. */
+static void forget_what_was_in_use(void)
+{
+    wr_purge_begin_period();
+    wr_purge_begin_period();
 }
 
 /* So that this many bytes are committed and neither dirty nor lazy; returns what was charged. */
@@ -623,15 +629,19 @@ static size_t charge_up_to(size_t in_use)
     return in_use - now;
 }
 
-/* At `cap` dirty slices nothing happens; at one more they go down to half. */
+/* At `cap` dirty slices nothing happens; at one more, and as many in use, they go down by an
+ * eighth.
+ */
 static void check_cap(size_t cap)
 {
     assert_true(cap >= COUNT && cap < ALL);
-    wr_purge_over_cap();
+    wr_purge_over_cap(0);
     assert_int_equal(wr_slice_dirty_count(), cap);
     give_dirty(BORDER + (unsigned)(cap - COUNT), 1);
-    wr_purge_over_cap();
-    assert_int_equal(wr_slice_dirty_count(), cap / 2);
+    assert_true(wr_commit_charge(WR_SLICE_BYTES));
+    wr_purge_over_cap(0);
+    assert_int_equal(wr_slice_dirty_count(), cap - cap / 8);
+    wr_commit_refund(WR_SLICE_BYTES);
 }
 
 static void test_over_cap_as_a_share_follows_what_is_in_use(void **state)
@@ -644,8 +654,8 @@ static void test_over_cap_as_a_share_follows_what_is_in_use(void **state)
         assert_int_equal(claim_all(NULL), 0);
         give_dirty(FIRST, COUNT);
         give_dirty(BORDER, (unsigned)caps[i] - COUNT);
-        /* One slice more changes from free to dirty below: that is none in use. */
-        size_t charged = charge_up_to(10 * caps[i] * WR_SLICE_BYTES + WR_SLICE_BYTES);
+        size_t charged = charge_up_to(10 * caps[i] * WR_SLICE_BYTES);
+        forget_what_was_in_use();
         check_cap(caps[i]);
         wr_commit_refund(charged);
     }
@@ -659,7 +669,8 @@ static void test_over_cap_as_a_share_does_not_count_lazy_slices_as_in_use(void *
     give_lazy(BORDER + 250, 40);
     give_dirty(FIRST, COUNT);
     give_dirty(BORDER, 1100 - COUNT);
-    size_t charged = charge_up_to(10 * 1100 * WR_SLICE_BYTES + WR_SLICE_BYTES);
+    size_t charged = charge_up_to(10 * 1100 * WR_SLICE_BYTES);
+    forget_what_was_in_use();
     check_cap(1100);
     wr_commit_refund(charged);
 }
@@ -674,7 +685,30 @@ static void test_over_cap_as_a_share_leaves_a_least_amount(void **state)
         assert_int_equal(claim_all(NULL), 0);
         give_dirty(FIRST, COUNT);
         give_dirty(BORDER, (unsigned)least - COUNT);
+        forget_what_was_in_use();
         check_cap(least);
+    }
+}
+
+static void test_over_cap_as_a_share_what_was_in_use_of_late_may_be_dirty(void **state)
+{
+    (void)state;
+    enum { MOST = 2000, LEFT = 1100, CAP_THEN = MOST + MOST / 10 - LEFT };
+    static char share[] = "WEIR_DIRTY_MAX=10%";
+    set_option(share);
+    for (unsigned periods = 0; periods <= 2; periods++) {
+        const size_t cap = periods < 2 ? CAP_THEN : WR_DIRTY_MIN_BYTES / WR_SLICE_BYTES;
+        assert_int_equal(claim_all(NULL), 0);
+        give_dirty(FIRST, COUNT);
+        give_dirty(BORDER, (unsigned)cap - COUNT);
+        size_t charged = charge_up_to(LEFT * WR_SLICE_BYTES);
+        forget_what_was_in_use();
+        wr_purge_over_cap(MOST - LEFT);
+        for (unsigned i = 0; i < periods; i++) {
+            wr_purge_begin_period();
+        }
+        check_cap(cap);
+        wr_commit_refund(charged);
     }
 }
 
@@ -836,7 +870,7 @@ static void release_over_cap(size_t number)
     uint64_t random = seed + number;
     for (size_t step = 0; step < STORM_STEPS; step++) {
         claim_and_release(&random, number);
-        wr_purge_over_cap();
+        wr_purge_over_cap(0);
     }
 }
 
@@ -849,7 +883,7 @@ static void test_threads_over_cap_dirty_slices_end_below_the_cap(void **state)
     give_zero(BORDER, OVER);
     run_threads(release_over_cap);
     /* A purger passes over runs that another has claimed for a moment, so ask once at rest. */
-    wr_purge_over_cap();
+    wr_purge_over_cap(0);
     struct page_heap heap = page_heap_at_rest();
     assert_int_equal(heap.available, ALL);
     assert_in_range(heap.dirty, 0, CAP);
@@ -937,7 +971,7 @@ int main(void)
         CASE(test_purge_takes_the_last_region_first),
         CASE(test_purge_locked_memory_stays_dirty_and_intact),
         CASE(test_over_cap_at_the_cap_nothing_is_purged),
-        CASE(test_over_cap_above_it_half_the_cap_stays),
+        CASE(test_over_cap_above_it_an_eighth_goes),
         CASE(test_over_cap_no_more_words_than_needed_are_purged),
         CASE(test_decayed_without_the_option_purges_dirty_slices_for_good),
         CASE(test_decayed_lazily_keeps_the_charge_and_counts_the_slices),
@@ -957,6 +991,7 @@ int main(void)
         CASE(test_over_cap_as_a_share_follows_what_is_in_use),
         CASE(test_over_cap_as_a_share_does_not_count_lazy_slices_as_in_use),
         CASE(test_over_cap_as_a_share_leaves_a_least_amount),
+        CASE(test_over_cap_as_a_share_what_was_in_use_of_late_may_be_dirty),
         CASE(test_model_random_purges_agree_with_a_table),
         CASE(test_threads_purge_while_others_claim_contents_and_slices_are_kept),
         CASE(test_threads_over_cap_dirty_slices_end_below_the_cap),
