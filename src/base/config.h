@@ -78,6 +78,10 @@
 /* Dirty memory below this is left to decay, however small the heap: a fresh page costs 2 us. */
 #define WR_DIRTY_MIN_BYTES ((size_t)64 << 20)
 
+/* What was in use of late, by which dirty memory is capped: in one or two parts in so many of the
+ * decay time. */
+#define WR_DECAY_PERIODS 8
+
 /* Steps of the curve by which dirty memory decays: what is left jumps by a tenth at most. */
 #define WR_DECAY_STEPS 16
 

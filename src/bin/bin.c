@@ -237,13 +237,20 @@ static unsigned give_up_refused(refused *r, unsigned taken)
     return taken;
 }
 
+/* From a slab that the caller has just got: other threads have blocks in it. */
+static unsigned take_first(wr_span *slab, unsigned most, void **out)
+{
+    unsigned taken = wr_slab_take_lines(slab, most, out);
+    return taken != 0 ? taken : wr_slab_take(slab, most, out);
+}
+
 unsigned wr_bin_refill(wr_bin *bin, wr_span **kept, unsigned most, void **out)
 {
     WR_ASSERT(most >= 1 && most <= WR_BATCH_BLOCKS);
     refused aside = {.count = 0};
     wr_span *slab = *kept;
+    unsigned taken = slab == NULL ? 0 : wr_slab_take(slab, most, out);
     for (;;) {
-        unsigned taken = slab == NULL ? 0 : wr_slab_take(slab, most, out);
         if (taken != 0 && taken != WR_SLAB_REFUSED) {
             *kept = slab;
             return give_up_refused(&aside, taken);
@@ -266,6 +273,7 @@ unsigned wr_bin_refill(wr_bin *bin, wr_span **kept, unsigned most, void **out)
         if (slab == NULL) {
             return give_up_refused(&aside, 0);
         }
+        taken = take_first(slab, most, out);
     }
 }
 

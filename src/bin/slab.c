@@ -70,8 +70,20 @@ static uint64_t some_bits(uint64_t bits, unsigned n)
     return some << turn | some >> (WR_WORD_BITS - 1 - turn) >> 1;
 }
 
-/* Takes up to `most` blocks, with `present` only those whose pages are there. */
-static unsigned take(wr_span *slab, unsigned most, bool present, void **out)
+/* Those of the free blocks of a word whose whole line is free, with so many blocks to a line. */
+static uint64_t whole_lines(uint64_t bits, unsigned line)
+{
+    uint64_t lines = bits;
+    for (unsigned distance = 1; distance < line; distance *= 2) {
+        lines &= lines >> distance;
+    }
+    uint64_t each = wr_mask(0, line); /* the lowest bit of every line, times all of a line */
+    return (lines & ~(uint64_t)0 / each) * each;
+}
+
+/* Takes up to `most` blocks, with `present` only those whose pages are there; only whole lines of
+ * so many blocks. */
+static unsigned take(wr_span *slab, unsigned most, bool present, unsigned line, void **out)
 {
     unsigned taken = 0;
     unsigned words = word_count(slab);
@@ -83,6 +95,9 @@ static unsigned take(wr_span *slab, unsigned most, bool present, void **out)
         uint64_t bits = wr_load_relaxed(&slab->free_bits[w]);
         if (bits != 0 && present) {
             bits = present_bits(slab, w, bits);
+        }
+        if (line != 1) {
+            bits = whole_lines(bits, line);
         }
         if (bits == 0) {
             continue;
@@ -107,13 +122,13 @@ static unsigned take(wr_span *slab, unsigned most, bool present, void **out)
 /* The same from a slab with granules that are absent or stale: absent ones last. */
 static unsigned take_by_granule(wr_span *slab, unsigned most, void **out)
 {
-    unsigned taken = take(slab, most, wr_granule_absent(slab) != 0, out);
+    unsigned taken = take(slab, most, wr_granule_absent(slab) != 0, 1, out);
     while (taken < most && wr_granule_absent(slab) != 0) {
         if (!wr_granule_bring_back(slab)) {
             taken = taken == 0 ? WR_SLAB_REFUSED : taken;
             break;
         }
-        taken += take(slab, most - taken, wr_granule_absent(slab) != 0, out + taken);
+        taken += take(slab, most - taken, wr_granule_absent(slab) != 0, 1, out + taken);
     }
     unsigned shift = wr_granule_shift(slab->bytes);
     uint32_t used = 0;
@@ -128,8 +143,19 @@ unsigned wr_slab_take(wr_span *slab, unsigned most, void **out)
 {
     WR_ASSERT((wr_load_relaxed(&slab->state) & WR_SLAB_OWNED) != 0);
     return WR_LIKELY((wr_granule_absent(slab) | slab->stale) == 0)
-               ? take(slab, most, false, out)
+               ? take(slab, most, false, 1, out)
                : take_by_granule(slab, most, out);
+}
+
+unsigned wr_slab_take_lines(wr_span *slab, unsigned most, void **out)
+{
+    WR_ASSERT((wr_load_relaxed(&slab->state) & WR_SLAB_OWNED) != 0);
+    unsigned line = wr_size_line_blocks(slab->block_bytes);
+    if (line == 1 || most < line || (wr_granule_absent(slab) | slab->stale) != 0 ||
+        wr_option_hardens(WR_HARDEN_ORDER)) {
+        return 0;
+    }
+    return take(slab, most / line * line, false, line, out);
 }
 
 bool wr_slab_locate(const wr_span *slab, uintptr_t address, wr_slab_place *place)

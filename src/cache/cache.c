@@ -217,6 +217,16 @@ WR_COLD static void shuffle(unsigned count, void **blocks)
     }
 }
 
+/* Half of what a bin may hold and the block for the call, in whole cache lines: what is left of a
+ * line would be another thread's. */
+static unsigned blocks_wanted(const wr_cache *cache, unsigned class)
+{
+    unsigned capacity = cache->capacity[class];
+    unsigned line = wr_size_line_blocks(wr_size_classes[class].block_bytes);
+    size_t want = wr_min(wr_align_up(capacity / 2u + 1, line), capacity + 1u);
+    return (unsigned)wr_min(want, WR_BATCH_BLOCKS);
+}
+
 void *wr_cache_refill(wr_cache *cache, unsigned class)
 {
     if (WR_UNLIKELY(!enter(cache))) {
@@ -233,11 +243,9 @@ void *wr_cache_refill(wr_cache *cache, unsigned class)
     count_slow_call(cache, class);
     close_up(cache, class);
     follow_source(cache, class);
-    wr_capacity_grow(cache, class);
+    wr_capacity_grow(cache, class, false);
     void *blocks[WR_BATCH_BLOCKS];
-    unsigned want = cache->capacity[class] / 2u + 1;
-    unsigned got =
-        take_batch(cache, class, want < WR_BATCH_BLOCKS ? want : WR_BATCH_BLOCKS, blocks);
+    unsigned got = take_batch(cache, class, blocks_wanted(cache, class), blocks);
     if (wr_option_hardens(WR_HARDEN_ORDER)) {
         shuffle(got, blocks);
     }
@@ -262,7 +270,7 @@ void wr_cache_overflow(wr_cache *cache, unsigned class, void *block, const char 
     count_slow_call(cache, class);
     close_up(cache, class);
     follow_source(cache, class);
-    wr_capacity_grow(cache, class);
+    wr_capacity_grow(cache, class, true);
     unsigned capacity = cache->capacity[class];
     if (wr_stack_is_closed(cache, class)) {
         leave(cache);

@@ -18,7 +18,9 @@ static unsigned cold_classes(void)
 
 unsigned wr_capacity_cold(unsigned class)
 {
-    return class <= cold_classes() ? WR_CACHE_COLD_BLOCKS : 0;
+    bool holds =
+        class <= cold_classes() && wr_size_line_blocks(wr_size_classes[class].block_bytes) == 1;
+    return holds ? WR_CACHE_COLD_BLOCKS : 0;
 }
 
 /* The array of a cold bin, in the page of the cache's head. */
@@ -106,22 +108,23 @@ void wr_capacity_set(wr_cache *cache, unsigned class, unsigned capacity)
 }
 
 /* Slow calls of a bin before it grows from a capacity. */
-static unsigned heat_to_grow(unsigned class, unsigned capacity)
+static unsigned heat_to_grow(unsigned class, unsigned capacity, bool is_free)
 {
     if (capacity != 0) {
         return 2;
     }
-    unsigned heat = class <= cold_classes() ? 1 : WR_CACHE_HOT_REFILLS;
+    unsigned heat = class <= cold_classes() && !is_free ? 1 : WR_CACHE_HOT_REFILLS;
     return heat > patience() ? heat : patience();
 }
 
 /* Capacity doubles with each slow call once a class is used more than in passing; a class without a
- * cold array waits till it is hot. */
-void wr_capacity_grow(wr_cache *cache, unsigned class)
+ * cold array waits till it is hot, and so does a bin that has held nothing when its thread frees:
+ * the block is one that another thread allocated, and may share a line with others of it. */
+void wr_capacity_grow(wr_cache *cache, unsigned class, bool is_free)
 {
     unsigned capacity = cache->capacity[class];
     unsigned most = wr_cache_capacity_max(class);
-    if (capacity == most || cache->heat[class] < heat_to_grow(class, capacity)) {
+    if (capacity == most || cache->heat[class] < heat_to_grow(class, capacity, is_free)) {
         return;
     }
     unsigned next = capacity == 0 ? WR_CACHE_COLD_BLOCKS : 2 * capacity;

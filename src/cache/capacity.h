@@ -10,14 +10,16 @@
 
 #include "cache/cache.h"
 
-/* Places that a bin has without being hot. */
+/* Places that a bin has without being hot: none where blocks share cache lines, so that a new
+ * thread gets a line of its own, whoever had the cache before. */
 unsigned wr_capacity_cold(unsigned class);
 
 /* Gives an empty bin its first array, in a cache that no other thread knows. */
 void wr_capacity_open(wr_cache *cache, unsigned class);
 
-/* Doubles a bin's capacity, if it was used enough for that and the budget has room. */
-void wr_capacity_grow(wr_cache *cache, unsigned class);
+/* Doubles a bin's capacity, if it was used enough for that and the budget has room; is_free: in a
+ * free. */
+void wr_capacity_grow(wr_cache *cache, unsigned class, bool is_free);
 
 /* Half the capacity that the bin has now; what it had, where it would be less than a cold bin's. */
 unsigned wr_capacity_half(const wr_cache *cache, unsigned class);

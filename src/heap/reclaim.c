@@ -187,7 +187,7 @@ bool wr_reclaim_due(bool sweep_idle)
     bool swept = !sweep_idle || steal(is_idle);
     if (now >= next_period) {
         wr_purge_begin_period();
-        next_period = now + decay_ms();
+        next_period = now + decay_ms() / WR_DECAY_PERIODS;
     }
     look_if_due(now);
     decay_slices(now / step_ms());

@@ -62,6 +62,15 @@ WR_INLINE uint32_t wr_size_class_divide(uint32_t offset, uint32_t reciprocal)
     return (uint32_t)((uint64_t)offset * reciprocal >> WR_RECIPROCAL_BITS);
 }
 
+/* Blocks from one that starts at a border of cache lines to the next that does: they share no line
+ * with others. 1 for blocks of whole lines; what larger ones share matters less, and counts as 1
+ * too. */
+WR_INLINE unsigned wr_size_line_blocks(uint32_t block_bytes)
+{
+    return block_bytes >= WR_CACHE_LINE_BYTES ? 1
+                                              : WR_CACHE_LINE_BYTES >> wr_lowest_bit(block_bytes);
+}
+
 /* Class for a block of size bytes at a multiple of alignment (a power of two), or WR_CLASS_NONE if
  * no class has such blocks. Equal to wr_size_class_of for an alignment of 8 and less. */
 unsigned wr_size_class_of_aligned(size_t size, size_t alignment);

@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "bin/bin.h"
+#include "bin/granule.h"
 #include "crew.h"
 #include "page/extent.h"
 #include "page/slice.h"
@@ -255,6 +256,65 @@ static void test_take_of_a_slab_without_free_blocks_gives_none(void **state)
     assert_int_equal(wr_slab_take(slab, 64, &untouched), 0);
     assert_ptr_equal(untouched, &bin);
     assert_state(slab, WR_SLAB_OWNED, 0);
+    close_slab(slab);
+}
+
+/* ---- take of whole lines ---- */
+
+static void test_take_lines_passes_over_lines_with_a_block_out(void **state)
+{
+    (void)state;
+    wr_span *slab = open_slab(16); /* 4 to a line */
+    assert_int_equal(wr_slab_take(slab, 64, blocks), 64);
+    /* Free now: lines 0 and 1 but for a block each, lines 2 and 3, and all from the 16th on. */
+    for (unsigned i = 0; i < 16; i++) {
+        if (i != 2 && i != 7) {
+            return_block(slab, blocks[i]);
+        }
+    }
+    void *out[12];
+    assert_int_equal(wr_slab_take_lines(slab, 11, out), 8);
+    for (unsigned i = 0; i < 8; i++) {
+        assert_ptr_equal(out[i], blocks[8 + i]);
+    }
+    assert_int_equal(wr_slab_take_lines(slab, 6, out), 4);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal((uintptr_t)out[i], slab->start + (64 + i) * 16);
+    }
+    assert_state(slab, WR_SLAB_OWNED, slab->blocks - 64 - 4 + 6);
+    close_slab(slab);
+}
+
+static void test_take_lines_of_every_class_starts_and_ends_at_borders(void **state)
+{
+    (void)state;
+    for (unsigned class = 1; wr_size_classes[class].block_bytes < WR_CACHE_LINE_BYTES; class ++) {
+        size_t bytes = wr_size_classes[class].block_bytes;
+        wr_span *slab = open_slab(bytes);
+        unsigned total = 0;
+        unsigned taken;
+        while ((taken = wr_slab_take_lines(slab, 64, blocks + total)) != 0) {
+            assert_true(is_aligned(blocks[total], WR_CACHE_LINE_BYTES));
+            assert_true(is_aligned((char *)blocks[total + taken - 1] + bytes, WR_CACHE_LINE_BYTES));
+            total += taken;
+        }
+        assert_true(total + 8 > slab->blocks); /* but for a part of a line at the end */
+        close_slab(slab);
+    }
+}
+
+static void test_take_lines_gives_none_where_they_are_no_use(void **state)
+{
+    (void)state;
+    wr_span *slab = open_slab(8);
+    assert_int_equal(wr_slab_take_lines(slab, 7, blocks), 0);
+    wr_granule_set_absent(slab, 1);
+    assert_int_equal(wr_slab_take_lines(slab, 8, blocks), 0);
+    wr_granule_set_absent(slab, 0);
+    assert_int_equal(wr_slab_take_lines(slab, 8, blocks), 8);
+    close_slab(slab);
+    slab = open_slab(64);
+    assert_int_equal(wr_slab_take_lines(slab, 64, blocks), 0);
     close_slab(slab);
 }
 
@@ -1105,6 +1165,9 @@ int main(void)
         cmocka_unit_test(test_take_goes_on_in_the_next_word),
         cmocka_unit_test(test_take_of_more_than_is_free_gives_what_there_is),
         cmocka_unit_test(test_take_of_a_slab_without_free_blocks_gives_none),
+        cmocka_unit_test(test_take_lines_passes_over_lines_with_a_block_out),
+        cmocka_unit_test(test_take_lines_of_every_class_starts_and_ends_at_borders),
+        cmocka_unit_test(test_take_lines_gives_none_where_they_are_no_use),
         cmocka_unit_test(test_take_gives_every_block_of_every_class_once),
         cmocka_unit_test(test_locate_block_start_of_any_class_is_its_bit),
         cmocka_unit_test(test_locate_any_other_byte_is_no_block),

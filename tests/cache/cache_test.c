@@ -77,6 +77,12 @@ static bool has_cold_array(unsigned class)
     return wr_size_classes[class].block_bytes <= WR_CACHE_COLD_BYTES;
 }
 
+/* Without having been used. */
+static bool has_cold_places(unsigned class)
+{
+    return has_cold_array(class) && wr_size_classes[class].block_bytes >= WR_CACHE_LINE_BYTES;
+}
+
 /* After each test its caches wait for new owners: how long a class takes to get hot depends on how
  * many are in use. */
 static int park_all(void **state)
@@ -102,13 +108,13 @@ static void assert_bins_at_rest(void)
 
 /* ---- create ---- */
 
-static void test_create_gives_cold_arrays_to_small_classes_and_none_to_others(void **state)
+static void test_create_gives_cold_places_to_classes_from_a_line_to_1_kib(void **state)
 {
     (void)state;
     wr_cache *cache = create();
     assert_true(wr_cache_is_real(cache));
     for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
-        assert_int_equal(cache->capacity[class], has_cold_array(class) ? 8 : 0);
+        assert_int_equal(cache->capacity[class], has_cold_places(class) ? 8 : 0);
         assert_int_equal(wr_stack_length(cache, class), 0);
         assert_null(cache->slab[class]);
     }
@@ -120,12 +126,15 @@ static void test_create_keeps_all_cold_arrays_in_one_page(void **state)
     (void)state;
     wr_cache *cache = create();
     assert_true(is_aligned(cache, 4 * KIB));
+    uintptr_t before = 0;
     for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
         if (has_cold_array(class)) {
             uintptr_t from = (uintptr_t)wr_stack_base(cache, class);
-            uintptr_t to = (uintptr_t)cache->end[class];
+            uintptr_t to = from + WR_CACHE_COLD_BLOCKS * sizeof(wr_cache_entry);
             assert_true(from >= (uintptr_t)cache->cold && to <= (uintptr_t)cache + 4 * KIB);
-            assert_true(class == 1 || from == (uintptr_t)cache->end[class - 1]);
+            assert_true((uintptr_t)cache->end[class] == (has_cold_places(class) ? to : from));
+            assert_true(class == 1 || from == before);
+            before = to;
         }
     }
 }
@@ -405,6 +414,59 @@ static void test_capacity_that_grows_keeps_the_blocks_in_order(void **state)
 }
 
 /* ---- refill and overflow ---- */
+
+/* The cache line that a block starts in. */
+static uintptr_t line_of(const void *block)
+{
+    return (uintptr_t)block / WR_CACHE_LINE_BYTES;
+}
+
+static void test_refills_of_two_threads_share_no_cache_line(void **state)
+{
+    (void)state;
+    for (unsigned class = 1; wr_size_classes[class].block_bytes < WR_CACHE_LINE_BYTES; class ++) {
+        wr_cache *one = create();
+        wr_cache *other = create();
+        void *first[16];
+        void *second[16];
+        unsigned taken = 0;
+        /* Each as much as a thread that uses the class in passing: what one refill brings. */
+        do {
+            first[taken] = cache_get(one, class);
+            second[taken] = cache_get(other, class);
+            taken++;
+        } while (wr_stack_length(one, class) != 0 && taken < COUNT_OF(first));
+        assert_int_equal(wr_stack_length(other, class), 0);
+        for (unsigned i = 0; i < taken; i++) {
+            for (unsigned k = 0; k < taken; k++) {
+                assert_true(line_of(first[i]) != line_of(second[k]));
+            }
+        }
+        wr_bin_return(taken, first, "free");
+        wr_bin_return(taken, second, "free");
+        wr_cache_drain(one);
+        wr_cache_drain(other);
+    }
+}
+
+static void test_block_of_another_thread_is_not_what_a_new_one_gets(void **state)
+{
+    (void)state;
+    unsigned class = wr_size_class_of(8);
+    wr_cache *one = create();
+    void *neighbours[2] = {cache_get(one, class), cache_get(one, class)};
+    assert_true(line_of(neighbours[0]) == line_of(neighbours[1]));
+    wr_park_push(create()); /* with its cold places, as a thread that has ended leaves them */
+    wr_cache *other = wr_park_adopt();
+    assert_non_null(other);
+    cache_give(other, class, neighbours[1]);
+    void *block = cache_get(other, class);
+    assert_true(line_of(block) != line_of(neighbours[0]));
+    wr_bin_return(1, &block, "free");
+    cache_give(one, class, neighbours[0]);
+    wr_cache_drain(one);
+    wr_cache_drain(other);
+}
 
 static void test_refill_gives_ascending_addresses(void **state)
 {
@@ -838,7 +900,7 @@ static void test_caches_under_threads_share_bins_and_lose_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] =
-    { cmocka_unit_test_teardown(test_create_gives_cold_arrays_to_small_classes_and_none_to_others,
+    { cmocka_unit_test_teardown(test_create_gives_cold_places_to_classes_from_a_line_to_1_kib,
                                 park_all),
       cmocka_unit_test_teardown(test_create_keeps_all_cold_arrays_in_one_page, park_all),
       cmocka_unit_test_teardown(test_create_numbers_caches_and_registers_them, park_all),
@@ -860,6 +922,8 @@ int main(void)
       cmocka_unit_test_teardown(test_capacity_that_shrinks_keeps_the_newest_blocks_in_order,
                                 park_all),
       cmocka_unit_test_teardown(test_capacity_that_grows_keeps_the_blocks_in_order, park_all),
+      cmocka_unit_test_teardown(test_refills_of_two_threads_share_no_cache_line, park_all),
+      cmocka_unit_test_teardown(test_block_of_another_thread_is_not_what_a_new_one_gets, park_all),
       cmocka_unit_test_teardown(test_refill_gives_ascending_addresses, park_all),
       cmocka_unit_test_teardown(test_refill_of_a_cold_class_gives_its_slab_up, park_all),
       cmocka_unit_test_teardown(test_refill_of_a_hot_class_keeps_its_slab, park_all),

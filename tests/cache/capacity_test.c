@@ -62,10 +62,12 @@ static size_t sum_of_hot_bytes(void)
 
 /* ---- places ---- */
 
-static void test_cold_places_are_8_up_to_1_kib_and_none_above(void **state)
+static void test_cold_places_are_8_from_a_line_to_1_kib_and_none_besides(void **state)
 {
     (void)state;
-    assert_int_equal(wr_capacity_cold(wr_size_class_of(8)), COLD);
+    assert_int_equal(wr_capacity_cold(wr_size_class_of(8)), 0);
+    assert_int_equal(wr_capacity_cold(wr_size_class_of(48)), 0);
+    assert_int_equal(wr_capacity_cold(wr_size_class_of(64)), COLD);
     assert_int_equal(wr_capacity_cold(wr_size_class_of(1024)), COLD);
     assert_int_equal(wr_capacity_cold(wr_size_class_of(1025)), 0);
     assert_int_equal(wr_capacity_cold(wr_size_class_of(32768)), 0);
@@ -230,7 +232,7 @@ int main(void)
         cmocka_unit_test(test_hot_bins_of_all_caches_share_a_budget),
         cmocka_unit_test(test_budget_of_0_leaves_all_bins_cold),
         cmocka_unit_test(test_recount_finds_what_hot_bins_hold),
-        cmocka_unit_test(test_cold_places_are_8_up_to_1_kib_and_none_above),
+        cmocka_unit_test(test_cold_places_are_8_from_a_line_to_1_kib_and_none_besides),
         cmocka_unit_test(test_half_of_a_capacity_is_never_below_the_cold_one),
         cmocka_unit_test(test_cool_down_keeps_the_capacity_of_a_bin_whose_blocks_need_it),
         cmocka_unit_test(test_budget_under_threads_and_a_thief_adds_up),
