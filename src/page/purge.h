@@ -27,8 +27,8 @@ bool wr_purge_has_work(void);
  * measured by what was in use at most of late: in this period and the one before. */
 void wr_purge_over_cap(size_t released_slices);
 
-/* Begins a period: called WR_DECAY_PERIODS times in the decay time, or less often, by the thread that
- * does what is due. */
+/* Begins a period: called WR_DECAY_PERIODS times in the decay time, or less often, by the thread
+ * that does what is due. */
 void wr_purge_begin_period(void);
 
 #endif
