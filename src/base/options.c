@@ -185,7 +185,7 @@ bool wr_option_is_percentage(wr_option option)
 size_t wr_option_share(wr_option option, size_t whole)
 {
     size_t value = wr_option_get(option);
-    if (!wr_option_is_percentage(option)) {
+    if (rows[option].type != TYPE_SHARE || value < PERCENTAGE) {
         return value;
     }
     size_t percent = value - PERCENTAGE;

@@ -150,15 +150,21 @@ WR_COLD WR_NORETURN static void report(const wr_span *span, const void *ptr, con
     wr_report_misuse(&misuse);
 }
 
-/* The span of a large object that starts at ptr; anything else is misuse. */
-static wr_span *large_span(const void *ptr, const char *function)
+/* The span that ptr was found in must be that of a large object that starts there; anything else is
+ * misuse. */
+static void require_large(const wr_span *span, const void *ptr, const char *function)
 {
-    wr_span *span = wr_span_find((uintptr_t)ptr);
     if (WR_UNLIKELY(span == NULL || wr_span_kind_of(span) == WR_SPAN_FREE ||
                     wr_span_kind_of(span) == WR_SPAN_SLAB ||
                     wr_span_kind_of(span) == WR_SPAN_FENCE || span->start != (uintptr_t)ptr)) {
         report(span, ptr, function);
     }
+}
+
+static wr_span *large_span(const void *ptr, const char *function)
+{
+    wr_span *span = wr_span_find((uintptr_t)ptr);
+    require_large(span, ptr, function);
     return span;
 }
 
@@ -182,10 +188,11 @@ void wr_alloc_free(wr_cache *cache, void *ptr, const char *function)
         free_small(cache, class, ptr, function);
         return;
     }
-    if (wr_span_find((uintptr_t)ptr) == NULL && wr_host_is_linker_memory((uintptr_t)ptr)) {
+    wr_span *span = wr_span_find((uintptr_t)ptr);
+    if (WR_UNLIKELY(span == NULL) && wr_host_is_linker_memory((uintptr_t)ptr)) {
         return; /* allocated before weir was there; never to be used again */
     }
-    wr_span *span = large_span(ptr, function);
+    require_large(span, ptr, function);
     if (WR_UNLIKELY(!wr_large_free(span))) {
         report(span, ptr, function);
     }

@@ -20,7 +20,13 @@
 
 size_t wr_host_page_bytes(void)
 {
-    return (size_t)getauxval(AT_PAGESZ);
+    static _Atomic size_t page_bytes; /* relaxed: each thread finds the same; 0: not yet */
+    size_t bytes = wr_load_relaxed(&page_bytes);
+    if (WR_UNLIKELY(bytes == 0)) {
+        bytes = (size_t)getauxval(AT_PAGESZ);
+        wr_store_relaxed(&page_bytes, bytes);
+    }
+    return bytes;
 }
 
 bool wr_host_is_secure(void)

@@ -8,17 +8,27 @@ static _Atomic size_t dirty_count; /* relaxed: a steering statistic */
 static _Atomic size_t lazy_count;  /* likewise */
 static _Atomic size_t total_count; /* likewise */
 
-/* A part of a run that lies in one word. */
+/* A part of a run that lies in one word. The count is that of the mask's bits: counting them is a
+ * call where the processor is not known to have an instruction for it. */
 typedef struct part {
     unsigned word;
+    unsigned count;
     uint64_t mask;
 } part;
 
 static part first_part(unsigned slice, size_t count)
 {
     unsigned bit = slice % WR_WORD_BITS;
-    part p = {slice / WR_WORD_BITS, wr_mask(bit, (unsigned)wr_min(count, WR_WORD_BITS - bit))};
+    unsigned here = (unsigned)wr_min(count, WR_WORD_BITS - bit);
+    part p = {slice / WR_WORD_BITS, here, wr_mask(bit, here)};
     return p;
+}
+
+/* How many of the part's bits are set. */
+static unsigned count_in(part p, uint64_t bits)
+{
+    bits &= p.mask;
+    return bits == 0 ? 0 : bits == p.mask ? p.count : wr_count_bits(bits);
 }
 
 /* Makes slices available: the state bits have been set before. */
@@ -33,8 +43,8 @@ static void make_available(wr_region *region, unsigned slice, size_t count)
         WR_ASSERT((old & p.mask) == 0);
         (void)old;
         wr_summary_mark(&region->available_words, p.word);
-        slice += wr_count_bits(p.mask);
-        count -= wr_count_bits(p.mask);
+        slice += p.count;
+        count -= p.count;
     }
 }
 
@@ -68,13 +78,13 @@ static bool take_state(wr_region *region, unsigned slice, size_t count)
         wr_slice_word *word = &region->slices[p.word];
         /* Relaxed: the bits are ours since claim_part(); only neighbours share the words. */
         if ((wr_load_relaxed(&word->zero) & p.mask) != 0) {
-            zero += wr_count_bits(wr_fetch_and_relaxed(&word->zero, ~p.mask) & p.mask);
+            zero += count_in(p, wr_fetch_and_relaxed(&word->zero, ~p.mask));
         }
         if ((wr_load_relaxed(&word->dirty) & p.mask) != 0) {
-            dirty += wr_count_bits(wr_fetch_and_relaxed(&word->dirty, ~p.mask) & p.mask);
+            dirty += count_in(p, wr_fetch_and_relaxed(&word->dirty, ~p.mask));
         }
-        slice += wr_count_bits(p.mask);
-        count -= wr_count_bits(p.mask);
+        slice += p.count;
+        count -= p.count;
     }
     if (dirty != 0) {
         (void)wr_fetch_sub_relaxed(&dirty_count, dirty);
@@ -92,9 +102,9 @@ static size_t count_zero(wr_region *region, unsigned slice, size_t count)
     while (count > 0) {
         part p = first_part(slice, count);
         /* Relaxed: the bits are ours since claim_part(). */
-        zero += wr_count_bits(wr_load_relaxed(&region->slices[p.word].zero) & p.mask);
-        slice += wr_count_bits(p.mask);
-        count -= wr_count_bits(p.mask);
+        zero += count_in(p, wr_load_relaxed(&region->slices[p.word].zero));
+        slice += p.count;
+        count -= p.count;
     }
     return zero;
 }
@@ -117,8 +127,8 @@ static claim_result claim_run(wr_region *region, unsigned slice, size_t count, b
             make_available(region, slice, at - slice);
             return CLAIM_LOST;
         }
-        at += wr_count_bits(p.mask);
-        left -= wr_count_bits(p.mask);
+        at += p.count;
+        left -= p.count;
     }
     if (!wr_commit_charge(count_zero(region, slice, count) * WR_SLICE_BYTES)) {
         make_available(region, slice, count);
@@ -201,8 +211,8 @@ static void release(uintptr_t address, size_t count, content holds)
             /* Relaxed: published by make_available(). */
             (void)wr_fetch_or_relaxed(holds == ZERO ? &word->zero : &word->dirty, p.mask);
         }
-        slice += wr_count_bits(p.mask);
-        left -= wr_count_bits(p.mask);
+        slice += p.count;
+        left -= p.count;
     }
     if (holds != ZERO) {
         (void)wr_fetch_add_relaxed(holds == DIRTY ? &dirty_count : &lazy_count, count);
