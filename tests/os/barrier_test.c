@@ -5,14 +5,12 @@
  * calls refused one by one; a seccomp filter refuses them all in a child, as a container may. */
 #include "os/barrier.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/membarrier.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -22,12 +20,11 @@
 #include "base/atomic.h"
 #include "base/config.h"
 #include "crew.h"
+#include "own_syscall.h"
 #include "support.h"
 
 #define BARRIER_ROUNDS TEST_SCALE(20000, 3000)
 #define PAUSE_MAX      64 /* empty turns of a loop */
-
-typedef long syscall_function(long number, ...);
 
 /* A list of the calls that are to come: each a membarrier with this command, and the error that it
  * gets, 0 for none. Calls beyond it go to the kernel. */
@@ -36,33 +33,19 @@ struct answer {
     int error;
 };
 
-static syscall_function *libc_syscall;
 static const struct answer *script;
 static unsigned script_length;
 static unsigned script_done;
 
-__attribute__((constructor)) static void find_libc_syscall(void)
+static long own_syscall(long number, const long *a)
 {
-    libc_syscall = (syscall_function *)dlsym(RTLD_NEXT, "syscall");
-    CHECK(libc_syscall != NULL);
-}
-
-long syscall(long number, ...)
-{
-    long a[6];
-    va_list list;
-    va_start(list, number);
-    for (unsigned i = 0; i < COUNT_OF(a); i++) {
-        a[i] = va_arg(list, long);
-    }
-    va_end(list);
     if (number == SYS_membarrier && script_done < script_length) {
         const struct answer *answer = &script[script_done++];
         CHECK(a[0] == answer->command && (int)a[1] == 0);
         errno = answer->error != 0 ? answer->error : errno;
         return answer->error != 0 ? -1 : 0;
     }
-    return libc_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    return pass_syscall_on(number, a);
 }
 
 #define BARRIER  MEMBARRIER_CMD_PRIVATE_EXPEDITED

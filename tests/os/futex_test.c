@@ -4,14 +4,12 @@
  * and from which thread. */
 #include "os/futex.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -19,15 +17,12 @@
 #include <unistd.h>
 
 #include "crew.h"
+#include "own_syscall.h"
 #include "support.h"
 
 #define WAITERS  6
 #define TURNS    TEST_SCALE(20000, 3000)
 #define DEADLOCK 60 /* seconds after which a thread that nobody wakes ends the program */
-
-typedef long syscall_function(long number, ...);
-
-static syscall_function *libc_syscall;
 
 /* The last futex call of the thread. */
 static _Thread_local struct {
@@ -41,21 +36,8 @@ static _Thread_local unsigned calls;
 static _Thread_local bool is_staged;             /* calls are seen, and fail with EAGAIN */
 static _Thread_local _Atomic int *announcements; /* where the thread says that it goes to sleep */
 
-__attribute__((constructor)) static void find_libc_syscall(void)
+static long own_syscall(long number, const long *a)
 {
-    libc_syscall = (syscall_function *)dlsym(RTLD_NEXT, "syscall");
-    CHECK(libc_syscall != NULL);
-}
-
-long syscall(long number, ...)
-{
-    long a[6];
-    va_list list;
-    va_start(list, number);
-    for (unsigned i = 0; i < COUNT_OF(a); i++) {
-        a[i] = va_arg(list, long);
-    }
-    va_end(list);
     if (number == SYS_futex) {
         const struct timespec *time = (const struct timespec *)a[3];
         calls++;
@@ -72,7 +54,7 @@ long syscall(long number, ...)
             wr_store_release(announcements, (int)libc_syscall(SYS_gettid));
         }
     }
-    return libc_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    return pass_syscall_on(number, a);
 }
 
 static int watch_for_deadlock(void **state)

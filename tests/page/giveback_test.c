@@ -3,13 +3,12 @@
  *
  * This program's own syscall and madvise stand between weir and libc's, so that a case can act in
  * the middle of a sleep, and hold a purge up until there is one: no case goes by time. */
+#include "own_syscall.h"
 #include "page_support.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <linux/futex.h>
 #include <semaphore.h>
-#include <stdarg.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -22,29 +21,12 @@
 
 #define WAITS_MOST 100u /* page/extent.c */
 
-typedef long syscall_function(long number, ...);
-
-static syscall_function *libc_syscall;
-
 /* Sleeps of the thread that has set them up, and what it does in each. */
 static _Thread_local unsigned sleeps;
 static _Thread_local void (*in_sleep)(void);
 
-__attribute__((constructor)) static void find_libc_syscall(void)
+static long own_syscall(long number, const long *a)
 {
-    libc_syscall = (syscall_function *)dlsym(RTLD_NEXT, "syscall");
-    CHECK(libc_syscall != NULL);
-}
-
-long syscall(long number, ...)
-{
-    long a[6];
-    va_list list;
-    va_start(list, number);
-    for (unsigned i = 0; i < COUNT_OF(a); i++) {
-        a[i] = va_arg(list, long);
-    }
-    va_end(list);
     if (number == SYS_futex && in_sleep != NULL && (a[1] & FUTEX_CMD_MASK) == FUTEX_WAIT) {
         const struct timespec *time = (const struct timespec *)a[3];
         CHECK(time != NULL && time->tv_sec == 0 && time->tv_nsec == 1000000);
@@ -53,7 +35,7 @@ long syscall(long number, ...)
         errno = ETIMEDOUT;
         return -1;
     }
-    return libc_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    return pass_syscall_on(number, a);
 }
 
 /* A purge that is held up in the kernel. */
