@@ -67,8 +67,8 @@ WR_INLINE uint32_t wr_size_class_divide(uint32_t offset, uint32_t reciprocal)
  * too. */
 WR_INLINE unsigned wr_size_line_blocks(uint32_t block_bytes)
 {
-    return block_bytes >= WR_CACHE_LINE_BYTES ? 1
-                                              : WR_CACHE_LINE_BYTES >> wr_lowest_bit(block_bytes);
+    const unsigned line_bytes = WR_CACHE_LINE_BYTES;
+    return block_bytes >= line_bytes ? 1 : line_bytes >> wr_lowest_bit(block_bytes);
 }
 
 /* Class for a block of size bytes at a multiple of alignment (a power of two), or WR_CLASS_NONE if
