@@ -177,15 +177,21 @@ static bool in_range(const row *r, size_t value)
     return value >= parse_trusted(r, r->min_text) && value <= parse_trusted(r, r->max_text);
 }
 
+/* Of a value that the option has. */
+static bool is_percentage(wr_option option, size_t value)
+{
+    return rows[option].type == TYPE_SHARE && value >= PERCENTAGE;
+}
+
 bool wr_option_is_percentage(wr_option option)
 {
-    return rows[option].type == TYPE_SHARE && wr_option_get(option) >= PERCENTAGE;
+    return is_percentage(option, wr_option_get(option));
 }
 
 size_t wr_option_share(wr_option option, size_t whole)
 {
     size_t value = wr_option_get(option);
-    if (rows[option].type != TYPE_SHARE || value < PERCENTAGE) {
+    if (!is_percentage(option, value)) {
         return value;
     }
     size_t percent = value - PERCENTAGE;

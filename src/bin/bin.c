@@ -306,6 +306,17 @@ static bool trim_slab(wr_bin *bin, wr_span *slab, wr_trim how, wr_bin_census *ce
     return true;
 }
 
+/* Claims a listed slab and looks at it; false if it is out of use then. */
+static bool trim_listed(wr_bin *bin, wr_region *region, unsigned slice, wr_trim how,
+                        wr_bin_census *census)
+{
+    wr_giveback_begin();
+    wr_span *slab = claim(bin, region, slice);
+    bool stays = slab == NULL || trim_slab(bin, slab, how, census);
+    wr_giveback_end();
+    return stays;
+}
+
 /* The listed slabs of 64 slices. */
 static void trim_word(wr_bin *bin, wr_region *region, unsigned word, wr_trim how,
                       wr_bin_census *census)
@@ -321,16 +332,10 @@ static void trim_word(wr_bin *bin, wr_region *region, unsigned word, wr_trim how
         if (count <= 0) {
             continue;
         }
-        if ((size_t)count * block_bytes < wr_host_page_bytes()) {
-            census->free_blocks += (size_t)count;
-            continue;
-        }
-        wr_giveback_begin();
-        wr_span *slab = claim(bin, region, slice);
-        if (slab == NULL || trim_slab(bin, slab, how, census)) {
+        if ((size_t)count * block_bytes < wr_host_page_bytes() ||
+            trim_listed(bin, region, slice, how, census)) {
             census->free_blocks += (size_t)count;
         }
-        wr_giveback_end();
     }
 }
 

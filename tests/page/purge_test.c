@@ -630,8 +630,7 @@ static size_t charge_up_to(size_t in_use)
 }
 
 /* At `cap` dirty slices nothing happens; at one more, and as many in use, they go down by an
- * eighth.
- */
+ * eighth. */
 static void check_cap(size_t cap)
 {
     assert_true(cap >= COUNT && cap < ALL);
