@@ -4,6 +4,14 @@
 #include "base/assert.h"
 #include "page/meta.h"
 
+/* Whole cache lines of bitmap words, and twice as many as the descriptor that is replaced has, so
+ * that all that a slice ever leaves behind is no more than its last one. */
+static unsigned room_for(const wr_span *replaced, unsigned words)
+{
+    unsigned least = replaced == NULL ? 0 : 2u * replaced->word_room;
+    return (unsigned)wr_align_up(words > least ? words : least, WR_SPAN_LINE_WORDS);
+}
+
 wr_span *wr_span_obtain(uintptr_t start, unsigned words)
 {
     wr_region *region = wr_region_of(start);
@@ -22,9 +30,7 @@ wr_span *wr_span_obtain(uintptr_t start, unsigned words)
             return span;
         }
     }
-    unsigned room = words == 0                      ? 0
-                    : words <= WR_SPAN_WORDS_MEDIUM ? WR_SPAN_WORDS_MEDIUM
-                                                    : WR_SPAN_WORDS_MAX;
+    unsigned room = room_for(span, words);
     span = wr_meta_alloc(sizeof *span + room * sizeof span->free_bits[0]);
     if (span == NULL) {
         return NULL;

@@ -2,8 +2,8 @@
  *
  * A descriptor belongs to the slice that its span starts at, for ever: the next span that starts
  * there uses it again, and only a span that needs more bitmap words than it has room for replaces
- * it (at most twice in a slice's life; the old one stays readable). So descriptors are type-stable
- * and need no free list.
+ * it by one with twice the room at least (the old one stays readable). So descriptors are
+ * type-stable and need no free list.
  *
  * States (kind): WR_SPAN_FREE -> SLAB | LARGE | MAPPED | FENCE by wr_span_open, by who has the
  * slices;
@@ -74,9 +74,8 @@ typedef struct wr_span {
 
 _Static_assert(sizeof(wr_span) == WR_CACHE_LINE_BYTES, "a descriptor's head is one line");
 
-/* The bitmap words that descriptors come with: none, up to 1024 blocks, or any slab. */
-#define WR_SPAN_WORDS_MEDIUM 16u
-#define WR_SPAN_WORDS_MAX    (WR_SLAB_BLOCKS_MAX / WR_WORD_BITS)
+/* Bitmap words come by the cache line. */
+#define WR_SPAN_LINE_WORDS ((unsigned)(WR_CACHE_LINE_BYTES * 8 / WR_WORD_BITS))
 
 /* The descriptor of the slice at start, with room for `words` bitmap words; NULL when the kernel
  * refuses memory. The region exists; the caller has the slice. Its kind is WR_SPAN_FREE. */

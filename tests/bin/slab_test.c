@@ -160,7 +160,7 @@ static void test_open_for_more_words_replaces_the_descriptor_and_leaves_the_old_
 {
     (void)state;
     unsigned large_class = wr_size_class_of(1024);
-    /* A slice that never had a slab of the smallest blocks: room for the medium words only. */
+    /* A slice that never had a slab of the smallest blocks: room for a line of words only. */
     uintptr_t tried[256];
     unsigned count = 0;
     wr_span *old;
@@ -170,7 +170,7 @@ static void test_open_for_more_words_replaces_the_descriptor_and_leaves_the_old_
         old = wr_span_obtain(tried[count], 1);
         assert_non_null(old);
         count++;
-    } while (old->word_room != WR_SPAN_WORDS_MEDIUM);
+    } while (old->word_room != WR_SPAN_LINE_WORDS);
     uintptr_t start = tried[count - 1];
     assert_ptr_equal(wr_slab_open(start, large_class, &bin), old);
     wr_span_close(old);

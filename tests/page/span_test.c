@@ -15,8 +15,8 @@
 #define PLAIN  0x1000u
 #define MAPPED 0x2000u
 #define STORM  0x3000u
-#define MEDIUM WR_SPAN_WORDS_MEDIUM
-#define MOST   WR_SPAN_WORDS_MAX
+#define LINE   WR_SPAN_LINE_WORDS
+#define MOST   (WR_SLAB_BLOCKS_MAX / WR_WORD_BITS)
 
 #define MODEL_SLICES 600u
 #define MODEL_STEPS  TEST_SCALE(30000, 6000)
@@ -58,8 +58,8 @@ static wr_span *open_slices(unsigned slice, wr_span_kind kind, unsigned slices)
 static void test_obtain_new_slice_gives_a_free_descriptor(void **state)
 {
     (void)state;
-    static const unsigned words[] = {0, 1, MEDIUM, MEDIUM + 1, MOST};
-    static const unsigned rooms[] = {0, MEDIUM, MEDIUM, MOST, MOST};
+    static const unsigned words[] = {0, 1, LINE, LINE + 1, MOST};
+    static const unsigned rooms[] = {0, LINE, LINE, 2 * LINE, MOST};
     for (unsigned i = 0; i < COUNT_OF(words); i++) {
         assert_null(wr_span_at(slice_at(i)));
         wr_span *span = wr_span_obtain(slice_at(i), words[i]);
@@ -79,7 +79,7 @@ static void test_obtain_bitmap_words_are_the_descriptors_own(void **state)
     (void)state;
     static wr_span *spans[30];
     for (unsigned i = 0; i < COUNT_OF(spans); i++) {
-        spans[i] = wr_span_obtain(slice_at(10 + i), i % 3 == 0 ? 0 : i % 3 == 1 ? MEDIUM : MOST);
+        spans[i] = wr_span_obtain(slice_at(10 + i), i % 3 == 0 ? 0 : i % 3 == 1 ? LINE : MOST);
         pattern_fill((void *)spans[i]->free_bits, spans[i]->word_room * 8, i);
     }
     for (unsigned i = 0; i < COUNT_OF(spans); i++) {
@@ -91,29 +91,32 @@ static void test_obtain_bitmap_words_are_the_descriptors_own(void **state)
 static void test_obtain_same_slice_gives_the_same_descriptor(void **state)
 {
     (void)state;
-    wr_span *span = wr_span_obtain(slice_at(50), MEDIUM);
-    for (unsigned words = 0; words <= MEDIUM; words++) {
+    wr_span *span = wr_span_obtain(slice_at(50), LINE);
+    for (unsigned words = 0; words <= LINE; words++) {
         wr_span_open(span, WR_SPAN_LARGE, 1, WR_SLICE_BYTES);
         wr_span_close(span);
         assert_ptr_equal(wr_span_obtain(slice_at(50), words), span);
     }
 }
 
-static void test_obtain_more_words_replaces_the_descriptor_at_most_twice(void **state)
+static void test_obtain_more_words_replaces_the_descriptor_by_twice_the_room(void **state)
 {
     (void)state;
-    wr_span *first = wr_span_obtain(slice_at(51), 0);
-    wr_span *last = first;
-    unsigned replaced = 0;
+    wr_span *last = wr_span_obtain(slice_at(51), 0);
+    unsigned left_words = 0;
     for (unsigned words = 0; words <= MOST; words++) {
         wr_span *span = wr_span_obtain(slice_at(51), words);
         assert_true(span->word_room >= words);
         assert_int_equal(wr_span_kind_of(span), WR_SPAN_FREE);
         assert_ptr_equal(wr_span_at(slice_at(51)), span);
-        replaced += span != last;
+        if (span != last) {
+            assert_true(span->word_room >= 2 * last->word_room);
+            left_words += last->word_room;
+        }
         last = span;
     }
-    assert_int_equal(replaced, 2);
+    assert_int_equal(last->word_room, MOST);
+    assert_true(left_words <= MOST);
     for (unsigned words = 0; words <= MOST; words++) {
         assert_ptr_equal(wr_span_obtain(slice_at(51), words), last);
     }
@@ -635,7 +638,7 @@ int main(void)
         cmocka_unit_test(test_obtain_new_slice_gives_a_free_descriptor),
         cmocka_unit_test(test_obtain_bitmap_words_are_the_descriptors_own),
         cmocka_unit_test(test_obtain_same_slice_gives_the_same_descriptor),
-        cmocka_unit_test(test_obtain_more_words_replaces_the_descriptor_at_most_twice),
+        cmocka_unit_test(test_obtain_more_words_replaces_the_descriptor_by_twice_the_room),
         cmocka_unit_test(test_obtain_replaced_descriptor_stays_readable),
         cmocka_unit_test(test_obtain_kernel_refuses_returns_null_and_changes_nothing),
         cmocka_unit_test(test_at_other_addresses_give_null),
