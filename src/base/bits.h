@@ -45,6 +45,17 @@ WR_INLINE unsigned wr_lowest_bit(uint64_t x)
     return (unsigned)__builtin_ctzll(x);
 }
 
+/* Ones from bit 0 up to the first zero, and from bit 63 down. */
+WR_INLINE unsigned wr_low_ones(uint64_t x)
+{
+    return ~x == 0 ? WR_WORD_BITS : (unsigned)__builtin_ctzll(~x);
+}
+
+WR_INLINE unsigned wr_high_ones(uint64_t x)
+{
+    return ~x == 0 ? WR_WORD_BITS : (unsigned)__builtin_clzll(~x);
+}
+
 WR_INLINE unsigned wr_count_bits(uint64_t x)
 {
     return (unsigned)__builtin_popcountll(x);

@@ -138,34 +138,45 @@ static claim_result claim_run(wr_region *region, unsigned slice, size_t count, b
     return CLAIM_DONE;
 }
 
+/* The bits of a word from which on `count` bits are set in a row; none when there is no such run in
+ * the word. */
+static uint64_t run_starts(uint64_t bits, size_t count)
+{
+    if (count > WR_WORD_BITS) {
+        return 0;
+    }
+    for (unsigned have = 1; have < count && bits != 0;) {
+        unsigned more = (unsigned)wr_min(have, count - have);
+        bits &= bits >> more;
+        have += more;
+    }
+    return bits;
+}
+
 /* First slice of the lowest run of `count` available slices from `from` on, or WR_REGION_SLICES. */
 static unsigned find_run(wr_region *region, size_t count, unsigned from)
 {
-    unsigned start = from; /* the run being measured is [start, at) */
-    unsigned at = from;
-    while (at < WR_REGION_SLICES) {
-        unsigned word = at / WR_WORD_BITS;
-        if (at % WR_WORD_BITS == 0) {
-            unsigned next = wr_summary_next(&region->available_words, word);
-            if (next != word) {
-                start = at = next * WR_WORD_BITS;
-                continue;
-            }
-        }
+    unsigned word = from / WR_WORD_BITS;
+    uint64_t wanted = ~(uint64_t)0 << (from % WR_WORD_BITS);
+    unsigned below = 0; /* available slices in a row just below the word */
+    while (word < WR_SUMMARY_WORDS) {
         /* Relaxed: a look; claim_part() decides. */
-        uint64_t bits = wr_load_relaxed(&region->slices[word].available) >> (at % WR_WORD_BITS);
-        unsigned room = WR_WORD_BITS - at % WR_WORD_BITS;
-        unsigned ones = bits == ~(uint64_t)0 ? room : wr_lowest_bit(~bits);
-        ones = ones < room ? ones : room;
-        at += ones;
-        if (at - start >= count) {
-            return start;
+        uint64_t bits = wr_load_relaxed(&region->slices[word].available) & wanted;
+        if (bits == 0) {
+            word = wr_summary_next(&region->available_words, word + 1);
+            below = 0;
+        } else {
+            if (below + wr_low_ones(bits) >= count) {
+                return word * WR_WORD_BITS - below;
+            }
+            uint64_t starts = run_starts(bits, count);
+            if (starts != 0) {
+                return word * WR_WORD_BITS + wr_lowest_bit(starts);
+            }
+            below = bits == ~(uint64_t)0 ? below + WR_WORD_BITS : wr_high_ones(bits);
+            word++;
         }
-        if (ones < room) {
-            bits >>= ones;
-            at += bits == 0 ? WR_WORD_BITS - at % WR_WORD_BITS : wr_lowest_bit(bits);
-            start = at;
-        }
+        wanted = ~(uint64_t)0;
     }
     return WR_REGION_SLICES;
 }

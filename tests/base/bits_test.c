@@ -123,6 +123,23 @@ static void test_mask_has_exactly_the_bits_asked_for(void **state)
     }
 }
 
+static void test_low_and_high_ones_of_every_run(void **state)
+{
+    (void)state;
+    assert_int_equal(wr_low_ones(0), 0);
+    assert_int_equal(wr_high_ones(0), 0);
+    assert_int_equal(wr_low_ones(ALL_ONES), 64);
+    assert_int_equal(wr_high_ones(ALL_ONES), 64);
+    for (unsigned n = 1; n < 64; n++) {
+        uint64_t low = wr_mask(0, n);
+        uint64_t high = wr_mask(64 - n, n);
+        assert_int_equal(wr_low_ones(low), n);
+        assert_int_equal(wr_high_ones(high), n);
+        assert_int_equal(wr_low_ones(low | ALL_ONES << n << 1), n);
+        assert_int_equal(wr_high_ones(high | ALL_ONES >> n >> 1), n);
+    }
+}
+
 static void test_lowest_bits_keeps_the_lowest_n_of_any_word(void **state)
 {
     (void)state;
@@ -193,6 +210,7 @@ int main(void)
         cmocka_unit_test(test_lowest_bit_ignores_the_bits_above),
         cmocka_unit_test(test_count_bits_counts_every_bit),
         cmocka_unit_test(test_mask_has_exactly_the_bits_asked_for),
+        cmocka_unit_test(test_low_and_high_ones_of_every_run),
         cmocka_unit_test(test_lowest_bits_keeps_the_lowest_n_of_any_word),
         cmocka_unit_test(test_lowest_bits_at_the_borders_gives_none_or_all),
         cmocka_unit_test(test_multiply_that_fits_gives_the_product),
