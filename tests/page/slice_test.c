@@ -195,6 +195,16 @@ static void test_claim_empty_words_between_runs_are_skipped(void **state)
     assert_int_equal(claim(20), LOW_FIRST);
 }
 
+static void test_claim_run_ends_at_a_word_that_has_none(void **state)
+{
+    (void)state;
+    give(192 - 6, 6);
+    give(256, 7);
+    assert_int_equal(claim(8), SLICES);
+    assert_int_equal(claim(7), 256);
+    assert_int_equal(claim(6), 192 - 6);
+}
+
 static void test_claim_run_ends_at_the_last_slice_of_a_region(void **state)
 {
     (void)state;
@@ -1093,6 +1103,7 @@ int main(void)
         CASE(test_claim_run_of_more_than_a_word_is_found_at_any_offset),
         CASE(test_claim_run_a_single_hole_ends_the_run),
         CASE(test_claim_empty_words_between_runs_are_skipped),
+        CASE(test_claim_run_ends_at_a_word_that_has_none),
         CASE(test_claim_run_ends_at_the_last_slice_of_a_region),
         CASE(test_claim_run_does_not_cross_the_border_of_a_region),
         CASE(test_claim_more_than_a_region_returns_0),
