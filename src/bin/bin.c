@@ -5,6 +5,7 @@
 #include "os/vm.h"
 #include "base/options.h"
 #include "base/report.h"
+#include "base/sort.h"
 #include "bin/granule.h"
 #include "os/host.h"
 #include "page/extent.h"
@@ -379,24 +380,6 @@ void wr_bin_recover(wr_bin *bins)
     }
 }
 
-/* Ascending by address, so that blocks of one slab and one bitmap word come together. Batches are
- * small and often nearly sorted: insertion with shrinking gaps, in place. */
-static void sort_blocks(unsigned count, void **blocks)
-{
-    static const unsigned gaps[] = {23, 10, 4, 1};
-    for (unsigned g = 0; g < WR_ARRAY_LENGTH(gaps); g++) {
-        unsigned gap = gaps[g];
-        for (unsigned i = gap; i < count; i++) {
-            void *block = blocks[i];
-            unsigned at = i;
-            for (; at >= gap && blocks[at - gap] > block; at -= gap) {
-                blocks[at] = blocks[at - gap];
-            }
-            blocks[at] = block;
-        }
-    }
-}
-
 WR_COLD WR_NORETURN static void report_block(const wr_span *slab, uintptr_t address,
                                              const char *what, const char *function)
 {
@@ -480,9 +463,9 @@ WR_COLD static void return_outside(void *block, const char *function)
     }
 }
 
-void wr_bin_return(unsigned count, void **blocks, const char *function)
+/* The blocks are sorted: those of one slab, and of one word of its bitmap, come together. */
+static void return_sorted(unsigned count, void **blocks, const char *function)
 {
-    sort_blocks(count, blocks);
     for (unsigned done = 0; done < count;) {
         wr_span *slab = wr_span_find((uintptr_t)blocks[done]);
         if (WR_UNLIKELY(slab == NULL || wr_span_kind_of(slab) != WR_SPAN_SLAB)) {
@@ -490,5 +473,18 @@ void wr_bin_return(unsigned count, void **blocks, const char *function)
             continue;
         }
         done += return_to_slab(slab, count - done, blocks + done, function);
+    }
+}
+
+void wr_bin_return(unsigned count, void **blocks, const char *function)
+{
+    if (wr_sort_is_done(count, blocks)) {
+        return_sorted(count, blocks, function);
+        return;
+    }
+    for (unsigned done = 0; done < count; done += WR_SORT_MOST) {
+        unsigned n = (unsigned)wr_min(count - done, WR_SORT_MOST);
+        wr_sort(n, blocks + done);
+        return_sorted(n, blocks + done, function);
     }
 }

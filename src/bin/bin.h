@@ -75,8 +75,9 @@ void wr_bin_trim(wr_bin *bin, wr_trim how, wr_bin_census *census);
 typedef bool wr_bin_outsider(void *block, const char *function);
 void wr_bin_set_outsider(wr_bin_outsider *outsider);
 
-/* Returns blocks of slabs, of any bins, to where they came from. Sorts the array by address. Misuse
- * (no block start, block already free) is reported in the name of `function` and aborts. */
+/* Returns blocks of slabs, of any bins, to where they came from. Sorts the array by address, a part
+ * at a time. Misuse (no block start, block already free) is reported in the name of `function` and
+ * aborts. */
 void wr_bin_return(unsigned count, void **blocks, const char *function);
 
 #endif
