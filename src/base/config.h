@@ -17,6 +17,11 @@
 #define WR_REGION_BYTES  ((size_t)1 << WR_REGION_SHIFT)
 #define WR_REGION_SLICES (WR_REGION_BYTES / WR_SLICE_BYTES)
 
+/* Searches for runs of so many slices and more start at one word, those for shorter ones at a word
+ * of their own; it is raised once a search has gone so many words beyond. */
+#define WR_SEARCH_COUNTS ((size_t)4)
+#define WR_SEARCH_WORDS  8u
+
 /* User addresses have at most 48 bits on the machines that weir runs on. */
 #define WR_ADDRESS_BITS 48
 #define WR_REGIONS_MAX  ((size_t)1 << (WR_ADDRESS_BITS - WR_REGION_SHIFT))

@@ -18,8 +18,7 @@ bool wr_sort_is_done(unsigned count, void *const *addresses)
 /* Merges two sorted runs of `width` that lie one behind the other, from both ends at once. Of 2 w
  * addresses the w lowest come from the fronts and the w greatest from the backs, so neither run is
  * overrun and nothing is asked but which of two is lower: no branch that the order of the addresses
- * decides, which a processor would guess wrong half the time. Of equal ones the left run's goes
- * first, seen from either end. */
+ * decides, which a processor would guess wrong half the time. */
 static void merge(const uintptr_t *from, uintptr_t *to, unsigned width)
 {
     unsigned left = 0;

@@ -161,7 +161,7 @@ void wr_purge_begin_period(void)
 
 /* What was in use of late, and the share of it, may have page frames: a program whose memory goes
  * up and down finds what it gave up a moment ago, and never has more than it had at its height. */
-static size_t dirty_cap(size_t released_bytes)
+static size_t dirty_cap(size_t dirty_bytes, size_t released_bytes)
 {
     if (!wr_option_is_percentage(wr_option_dirty_max)) {
         return wr_option_get(wr_option_dirty_max);
@@ -170,6 +170,9 @@ static size_t dirty_cap(size_t released_bytes)
     if (in_use + released_bytes > wr_load_relaxed(&most_in_use)) {
         wr_store_relaxed(&most_in_use, in_use + released_bytes);
     }
+    if (dirty_bytes <= WR_DIRTY_MIN_BYTES) {
+        return WR_DIRTY_MIN_BYTES; /* at least: more need not be known */
+    }
     size_t most = wr_max(wr_load_relaxed(&most_in_use), wr_load_relaxed(&most_before));
     most += wr_option_share(wr_option_dirty_max, most);
     return wr_max(most > in_use ? most - in_use : 0, WR_DIRTY_MIN_BYTES);
@@ -177,8 +180,10 @@ static size_t dirty_cap(size_t released_bytes)
 
 void wr_purge_over_cap(size_t released_slices)
 {
-    size_t cap = dirty_cap(released_slices * WR_SLICE_BYTES) / WR_SLICE_BYTES;
-    if (WR_UNLIKELY(wr_slice_dirty_count() > cap) && !wr_purge_is_refused()) {
+    size_t dirty = wr_slice_dirty_count();
+    size_t cap =
+        dirty_cap(dirty * WR_SLICE_BYTES, released_slices * WR_SLICE_BYTES) / WR_SLICE_BYTES;
+    if (WR_UNLIKELY(dirty > cap) && !wr_purge_is_refused()) {
         (void)wr_purge_decayed(cap - cap / 8);
     }
 }

@@ -36,6 +36,7 @@ typedef struct wr_region {
     uintptr_t base;                          /* first address; constant */
     _Atomic unsigned place;                  /* its number + 1; set by any who obtains it */
     wr_summary available_words;              /* words of `slices[].available` that are non-zero */
+    _Atomic uint64_t search_starts;          /* hints: where slice.c begins to look for runs */
     wr_summary listed_words[WR_CLASS_COUNT]; /* words of `listed` that are non-zero, by class */
 } wr_region;
 

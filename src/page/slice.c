@@ -31,6 +31,67 @@ static unsigned count_in(part p, uint64_t bits)
     return bits == 0 ? 0 : bits == p.mask ? p.count : wr_count_bits(bits);
 }
 
+/* Where searches start: for a run of 1, 2, 3 slices and of 4 or more the lowest word that one may
+ * begin in, in 16 bits each. Hints, and relaxed: a run that is released just when a search raises
+ * its start is overlooked, until slices below it are released or there is no other run. */
+#define SEARCH_BITS 16u
+
+static unsigned search_start(uint64_t starts, size_t count)
+{
+    return (uint16_t)(starts >> ((wr_min(count, WR_SEARCH_COUNTS) - 1) * SEARCH_BITS));
+}
+
+static uint64_t with_start(uint64_t starts, size_t count, unsigned word)
+{
+    size_t shift = (count - 1) * SEARCH_BITS;
+    return (starts & ~((uint64_t)UINT16_MAX << shift)) | (uint64_t)word << shift;
+}
+
+/* Length of the run that a part of a word lies in, as far as the word goes: one that reaches its
+ * border may go on beyond, and counts as long. *starts_below: it may begin in the word before. */
+static size_t run_length(part p, uint64_t bits, bool *starts_below)
+{
+    unsigned first = wr_lowest_bit(p.mask);
+    unsigned end = first + p.count;
+    first -= first == 0 ? 0 : wr_high_ones(bits << (WR_WORD_BITS - first));
+    end += end == WR_WORD_BITS ? 0 : wr_low_ones(bits >> end);
+    *starts_below = first == 0;
+    return first == 0 || end == WR_WORD_BITS ? WR_SEARCH_COUNTS : end - first;
+}
+
+/* The part has become available, in a word whose bits were so after that. A few tries: if others
+ * are faster each time, the run is one that is overlooked. */
+WR_NOINLINE static void lower_search(wr_region *region, part p, uint64_t bits)
+{
+    enum { TRIES = 8 };
+    bool starts_below;
+    size_t length = wr_min(run_length(p, bits, &starts_below), WR_SEARCH_COUNTS);
+    unsigned word = p.word - (starts_below && p.word != 0);
+    uint64_t starts = wr_load_relaxed(&region->search_starts);
+    for (unsigned tries = 0; tries < TRIES; tries++) {
+        uint64_t lower = starts;
+        for (size_t count = 1; count <= length; count++) {
+            if (search_start(starts, count) > word) {
+                lower = with_start(lower, count, word);
+            }
+        }
+        /* Starts only: of an old value that came back nothing is lost. */
+        if (lower == starts || wr_cas_strong_relaxed(&region->search_starts, &starts, lower)) {
+            return;
+        }
+    }
+}
+
+/* A search for `count` slices found a run that begins in `word`; `starts` was read before it. */
+static void raise_search(wr_region *region, size_t count, uint64_t starts, unsigned word)
+{
+    /* A few words are sooner searched than written about. */
+    if (count <= WR_SEARCH_COUNTS && word >= search_start(starts, count) + WR_SEARCH_WORDS) {
+        (void)wr_cas_strong_relaxed(&region->search_starts, &starts,
+                                    with_start(starts, count, word));
+    }
+}
+
 /* Makes slices available: the state bits have been set before. */
 static void make_available(wr_region *region, unsigned slice, size_t count)
 {
@@ -41,8 +102,10 @@ static void make_available(wr_region *region, unsigned slice, size_t count)
          * before the mark, as summary.h asks; pairs with wr_summary_unmark(). */
         uint64_t old = wr_fetch_or_seq_cst(word, p.mask);
         WR_ASSERT((old & p.mask) == 0);
-        (void)old;
         wr_summary_mark(&region->available_words, p.word);
+        if (WR_UNLIKELY(wr_load_relaxed(&region->search_starts) != 0)) { /* not in small heaps */
+            lower_search(region, p, old | p.mask);
+        }
         slice += p.count;
         count -= p.count;
     }
@@ -111,7 +174,7 @@ static size_t count_zero(wr_region *region, unsigned slice, size_t count)
 
 typedef enum claim_result {
     CLAIM_DONE,
-    CLAIM_LOST,    /* another thread has a slice of the run */
+    CLAIM_LOST,    /* another thread has a slice of the run, or there is none */
     CLAIM_REFUSED, /* over the limit on committed bytes */
 } claim_result;
 
@@ -181,17 +244,39 @@ static unsigned find_run(wr_region *region, size_t count, unsigned from)
     return WR_REGION_SLICES;
 }
 
+/* *slice is the first of the run, unless there was none: CLAIM_LOST. */
+static claim_result claim_in_region(wr_region *region, size_t count, unsigned *slice, bool *zero)
+{
+    uint64_t starts = wr_load_relaxed(&region->search_starts);
+    unsigned start = search_start(starts, count) * WR_WORD_BITS;
+    unsigned from = start;
+    for (;;) {
+        from = find_run(region, count, from);
+        if (from == WR_REGION_SLICES) {
+            if (start == 0) {
+                return CLAIM_LOST;
+            }
+            start = from = 0; /* perhaps one was overlooked */
+            continue;
+        }
+        claim_result result = claim_run(region, from, count, zero);
+        if (result != CLAIM_LOST) {
+            raise_search(region, count, starts, from / WR_WORD_BITS);
+            *slice = from;
+            return result;
+        }
+        /* Somebody else claimed in the run: what is left is found from its start on. */
+    }
+}
+
 uintptr_t wr_slice_claim(size_t count, bool *zero)
 {
     for (unsigned r = 0; r < wr_region_count(); r++) {
         wr_region *region = wr_region_at(r);
-        unsigned slice = 0;
-        while ((slice = find_run(region, count, slice)) < WR_REGION_SLICES) {
-            claim_result result = claim_run(region, slice, count, zero);
-            if (result != CLAIM_LOST) {
-                return result == CLAIM_DONE ? wr_slice_address(region, slice) : WR_SLICE_REFUSED;
-            }
-            /* Somebody else claimed in the run: what is left is found from its start on. */
+        unsigned slice;
+        claim_result result = claim_in_region(region, count, &slice, zero);
+        if (result != CLAIM_LOST) {
+            return result == CLAIM_DONE ? wr_slice_address(region, slice) : WR_SLICE_REFUSED;
         }
     }
     return 0;
@@ -309,6 +394,7 @@ size_t wr_slice_total_count(void)
 
 static void recover_region(wr_region *region, size_t *dirty, size_t *lazy)
 {
+    wr_store_relaxed(&region->search_starts, 0);
     for (unsigned w = 0; w < WR_SUMMARY_WORDS; w++) {
         /* Relaxed: the child has one thread. */
         uint64_t available = wr_load_relaxed(&region->slices[w].available);

@@ -22,7 +22,8 @@
  * dirty and zero within available; dirty & zero == 0; and that of summary.h for the words of
  * `available`. */
 
-/* Claims the lowest run of `count` slices that one region has. Returns its address, or 0 when there
+/* Claims the lowest run of `count` slices that one region has; or a higher one, where a thread that
+ * claimed meanwhile has overlooked it. Returns its address, or 0 when there
  * is none, or WR_SLICE_REFUSED when the limit on committed bytes (page/commit) forbids it; *zero
  * tells whether all of it reads as zero. */
 uintptr_t wr_slice_claim(size_t count, bool *zero);
@@ -65,8 +66,8 @@ size_t wr_slice_lazy_count(void);
 /* Slices that are in the page heap or claimed from it. */
 size_t wr_slice_total_count(void);
 
-/* After fork, in the child: marks words that a dead thread had yet to mark, and counts anew what is
- * dirty. */
+/* After fork, in the child: marks words that a dead thread had yet to mark, makes searches start at
+ * the lowest word, and counts anew what is dirty. */
 void wr_slice_recover(void);
 
 /* Debug builds: the invariants above, while no other thread uses the region's slices. */

@@ -236,6 +236,88 @@ static void test_claim_more_than_a_region_returns_0(void **state)
     assert_int_equal(page_heap_at_rest().available, OVER_COUNT);
 }
 
+static unsigned search_start_of(wr_region *region, unsigned count)
+{
+    return (uint16_t)(wr_load_relaxed(&region->search_starts) >> (count - 1) * 16);
+}
+
+/* Claims all of a heap of single slices in the first words, and one far behind them, so that
+ * searches for one slice and for runs start far up. */
+#define FAR (LOW_FIRST + 15 * 64u)
+static void raise_searches(void)
+{
+    for (unsigned s = LOW_FIRST; s < FAR; s += 2) {
+        give(s, 1);
+    }
+    for (unsigned count = 2; count <= WR_SEARCH_COUNTS; count++) {
+        give(FAR, count);
+        assert_int_equal(claim(count), FAR);
+    }
+    for (unsigned s = LOW_FIRST; s < FAR; s += 2) {
+        assert_int_equal(claim(1), s);
+    }
+    give(FAR, 1);
+    assert_int_equal(claim(1), FAR);
+    wr_region *region = wr_region_of(base);
+    for (unsigned count = 1; count <= WR_SEARCH_COUNTS; count++) {
+        assert_in_range(search_start_of(region, count), WR_SEARCH_WORDS, FAR / 64);
+    }
+}
+
+static void test_claim_after_a_raised_search_takes_what_was_released_below(void **state)
+{
+    (void)state;
+    for (unsigned s = LOW_FIRST + 1; s < LOW_FIRST + 200; s++) {
+        raise_searches();
+        give(s, 1);
+        give(s + 2, 1); /* too far from it for a run */
+        give(FAR, 2);
+        assert_int_equal(claim(2), FAR);
+        assert_int_equal(claim(1), s);
+        assert_int_equal(claim(1), s + 2);
+    }
+}
+
+static void test_claim_after_a_raised_search_takes_a_run_that_grew_together(void **state)
+{
+    (void)state;
+    for (unsigned s = LOW_FIRST + 1; s < LOW_FIRST + 200; s++) {
+        for (unsigned last = 0; last < 3; last++) { /* of three slices, this comes last */
+            raise_searches();
+            for (unsigned i = 0; i < 3; i++) {
+                if (i != last) {
+                    give(s + i, 1);
+                }
+            }
+            give(FAR, 3);
+            assert_int_equal(claim(3), FAR); /* that search has gone past the two */
+            give(s + last, 1);
+            assert_int_equal(claim(3), s);
+        }
+    }
+}
+
+static void test_claim_what_a_search_overlooked_is_found_when_there_is_no_other(void **state)
+{
+    (void)state;
+    wr_region *region = wr_region_of(base);
+    for (unsigned count = 1; count <= 6; count++) {
+        give(LOW_FIRST + 70, count);
+        wr_store_relaxed(&region->search_starts, FAR / 64 * (uint64_t)0x0001000100010001);
+        assert_int_equal(claim(count + 1), SLICES);
+        assert_int_equal(claim(count), LOW_FIRST + 70);
+    }
+}
+
+static void test_recover_makes_searches_start_at_the_lowest(void **state)
+{
+    (void)state;
+    wr_region *region = wr_region_of(base);
+    wr_store_relaxed(&region->search_starts, FAR / 64 * (uint64_t)0x0001000100010001);
+    wr_slice_recover();
+    assert_int_equal(wr_load_relaxed(&region->search_starts), 0);
+}
+
 static void test_claim_that_empties_words_unmarks_them(void **state)
 {
     (void)state;
@@ -1107,6 +1189,9 @@ int main(void)
         CASE(test_claim_run_ends_at_the_last_slice_of_a_region),
         CASE(test_claim_run_does_not_cross_the_border_of_a_region),
         CASE(test_claim_more_than_a_region_returns_0),
+        CASE(test_claim_after_a_raised_search_takes_what_was_released_below),
+        CASE(test_claim_after_a_raised_search_takes_a_run_that_grew_together),
+        CASE(test_claim_what_a_search_overlooked_is_found_when_there_is_no_other),
         CASE(test_claim_that_empties_words_unmarks_them),
         CASE(test_claim_at_takes_exactly_what_is_asked),
         CASE(test_claim_at_any_slice_missing_changes_nothing),
@@ -1135,6 +1220,7 @@ int main(void)
         CASE(test_add_makes_new_slices_available_and_zero),
         CASE(test_model_random_claims_and_releases_agree_with_a_table),
         CASE(test_recover_words_that_nobody_marked_are_found),
+        CASE(test_recover_makes_searches_start_at_the_lowest),
         CASE(test_recover_counts_what_is_dirty_and_available),
         CASE(test_recover_counts_what_is_lazy_and_available),
         CASE(test_threads_each_slice_has_one_owner_and_none_is_lost),
