@@ -291,8 +291,10 @@ static void test_claim_after_a_raised_search_takes_a_run_that_grew_together(void
             }
             give(FAR, 3);
             assert_int_equal(claim(3), FAR); /* that search has gone past the two */
+            give(FAR, 3);
             give(s + last, 1);
             assert_int_equal(claim(3), s);
+            assert_int_equal(claim(3), FAR);
         }
     }
 }
