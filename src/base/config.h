@@ -20,7 +20,7 @@
 /* Searches for runs of so many slices and more start at one word, those for shorter ones at a word
  * of their own; it is raised once a search has gone so many words beyond. */
 #define WR_SEARCH_COUNTS ((size_t)4)
-#define WR_SEARCH_WORDS  8u
+#define WR_SEARCH_WORDS  64u
 
 /* User addresses have at most 48 bits on the machines that weir runs on. */
 #define WR_ADDRESS_BITS 48

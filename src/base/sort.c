@@ -5,6 +5,23 @@
 
 #include <string.h>
 
+/* Blocks that are freed the other way round than they were allocated: turns them; false, and
+ * nothing done, if that is not the order. */
+static bool turn(unsigned count, void **addresses)
+{
+    for (unsigned i = 1; i < count; i++) {
+        if ((uintptr_t)addresses[i] > (uintptr_t)addresses[i - 1]) {
+            return false;
+        }
+    }
+    for (unsigned i = 0; i < count / 2; i++) {
+        void *address = addresses[i];
+        addresses[i] = addresses[count - 1 - i];
+        addresses[count - 1 - i] = address;
+    }
+    return true;
+}
+
 bool wr_sort_is_done(unsigned count, void *const *addresses)
 {
     for (unsigned i = 1; i < count; i++) {
@@ -44,6 +61,9 @@ static void merge(const uintptr_t *from, uintptr_t *to, unsigned width)
 void wr_sort(unsigned count, void **addresses)
 {
     WR_ASSERT(count <= WR_SORT_MOST);
+    if (turn(count, addresses)) {
+        return;
+    }
     uintptr_t first[WR_SORT_MOST];
     uintptr_t second[WR_SORT_MOST];
     uintptr_t *from = first;

@@ -33,10 +33,12 @@ typedef struct wr_region {
      * heap, so a small program touches one page of it. */
     _Atomic uint64_t listed[WR_SUMMARY_WORDS][WR_CLASS_COUNT];
     /* From here on in one page, as far as a small program needs it. */
-    uintptr_t base;                          /* first address; constant */
-    _Atomic unsigned place;                  /* its number + 1; set by any who obtains it */
-    wr_summary available_words;              /* words of `slices[].available` that are non-zero */
-    _Atomic uint64_t search_starts;          /* hints: where slice.c begins to look for runs */
+    uintptr_t base;             /* first address; constant */
+    _Atomic unsigned place;     /* its number + 1; set by any who obtains it */
+    wr_summary available_words; /* words of `slices[].available` that are non-zero */
+    /* Hints: where slice.c begins to look for runs. On a line of its own, as class 0 lists nothing.
+     */
+    WR_CACHE_ALIGNED _Atomic uint64_t search_starts;
     wr_summary listed_words[WR_CLASS_COUNT]; /* words of `listed` that are non-zero, by class */
 } wr_region;
 

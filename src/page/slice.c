@@ -82,10 +82,11 @@ WR_NOINLINE static void lower_search(wr_region *region, part p, uint64_t bits)
     }
 }
 
-/* A search for `count` slices found a run that begins in `word`; `starts` was read before it. */
+/* A search for `count` slices found a run that begins in `word`, or none at all: in the one behind
+ * the last; `starts` was read before it. */
 static void raise_search(wr_region *region, size_t count, uint64_t starts, unsigned word)
 {
-    /* A few words are sooner searched than written about. */
+    /* Heaps of up to 256 MiB are sooner searched than threads wait for each other's hints. */
     if (count <= WR_SEARCH_COUNTS && word >= search_start(starts, count) + WR_SEARCH_WORDS) {
         (void)wr_cas_strong_relaxed(&region->search_starts, &starts,
                                     with_start(starts, count, word));
@@ -244,21 +245,14 @@ static unsigned find_run(wr_region *region, size_t count, unsigned from)
     return WR_REGION_SLICES;
 }
 
-/* *slice is the first of the run, unless there was none: CLAIM_LOST. */
-static claim_result claim_in_region(wr_region *region, size_t count, unsigned *slice, bool *zero)
+/* Searches a region from where it may be worth it on, or all of it. *slice is the first of the run,
+ * unless there was none: CLAIM_LOST. */
+static claim_result claim_in_region(wr_region *region, size_t count, bool all, unsigned *slice,
+                                    bool *zero)
 {
     uint64_t starts = wr_load_relaxed(&region->search_starts);
-    unsigned start = search_start(starts, count) * WR_WORD_BITS;
-    unsigned from = start;
-    for (;;) {
-        from = find_run(region, count, from);
-        if (from == WR_REGION_SLICES) {
-            if (start == 0) {
-                return CLAIM_LOST;
-            }
-            start = from = 0; /* perhaps one was overlooked */
-            continue;
-        }
+    unsigned from = all ? 0 : search_start(starts, count) * WR_WORD_BITS;
+    while ((from = find_run(region, count, from)) < WR_REGION_SLICES) {
         claim_result result = claim_run(region, from, count, zero);
         if (result != CLAIM_LOST) {
             raise_search(region, count, starts, from / WR_WORD_BITS);
@@ -267,19 +261,29 @@ static claim_result claim_in_region(wr_region *region, size_t count, unsigned *s
         }
         /* Somebody else claimed in the run: what is left is found from its start on. */
     }
+    if (wr_load_relaxed(&region->place) < wr_region_count()) {
+        raise_search(region, count, starts, WR_SUMMARY_WORDS); /* the heap grows in another now */
+    }
+    return CLAIM_LOST;
 }
 
-uintptr_t wr_slice_claim(size_t count, bool *zero)
+static uintptr_t claim_in_any(size_t count, bool all, bool *zero)
 {
     for (unsigned r = 0; r < wr_region_count(); r++) {
         wr_region *region = wr_region_at(r);
         unsigned slice;
-        claim_result result = claim_in_region(region, count, &slice, zero);
+        claim_result result = claim_in_region(region, count, all, &slice, zero);
         if (result != CLAIM_LOST) {
             return result == CLAIM_DONE ? wr_slice_address(region, slice) : WR_SLICE_REFUSED;
         }
     }
     return 0;
+}
+
+uintptr_t wr_slice_claim(size_t count, bool *zero)
+{
+    uintptr_t address = claim_in_any(count, false, zero);
+    return address != 0 ? address : claim_in_any(count, true, zero);
 }
 
 bool wr_slice_claim_at(uintptr_t address, size_t count, bool *zero)

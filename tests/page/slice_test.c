@@ -241,27 +241,50 @@ static unsigned search_start_of(wr_region *region, unsigned count)
     return (uint16_t)(wr_load_relaxed(&region->search_starts) >> (count - 1) * 16);
 }
 
-/* Claims all of a heap of single slices in the first words, and one far behind them, so that
- * searches for one slice and for runs start far up. */
-#define FAR (LOW_FIRST + 15 * 64u)
+/* Claims all of single slices in the first words, and one far behind them, so that searches for one
+ * slice and for runs start far up. */
+#define FAR (BORDER - UNDER_COUNT)
 static void raise_searches(void)
 {
-    for (unsigned s = LOW_FIRST; s < FAR; s += 2) {
+    wr_slice_recover(); /* all searches start at the lowest word */
+    for (unsigned s = LOW_FIRST; s < LOW_FIRST + 250; s += 2) {
         give(s, 1);
     }
     for (unsigned count = 2; count <= WR_SEARCH_COUNTS; count++) {
         give(FAR, count);
         assert_int_equal(claim(count), FAR);
     }
-    for (unsigned s = LOW_FIRST; s < FAR; s += 2) {
+    for (unsigned s = LOW_FIRST; s < LOW_FIRST + 250; s += 2) {
         assert_int_equal(claim(1), s);
     }
     give(FAR, 1);
     assert_int_equal(claim(1), FAR);
-    wr_region *region = wr_region_of(base);
     for (unsigned count = 1; count <= WR_SEARCH_COUNTS; count++) {
-        assert_in_range(search_start_of(region, count), WR_SEARCH_WORDS, FAR / 64);
+        assert_int_equal(search_start_of(wr_region_of(base), count), FAR / 64);
     }
+}
+
+static void test_claim_that_goes_a_few_words_up_raises_no_search(void **state)
+{
+    (void)state;
+    wr_slice_recover();
+    give(LOW_FIRST + 900, 4);
+    assert_int_equal(claim(4), LOW_FIRST + 900);
+    assert_int_equal(wr_load_relaxed(&wr_region_of(base)->search_starts), 0);
+}
+
+static void test_claim_of_nothing_spares_the_next_the_search(void **state)
+{
+    (void)state;
+    wr_region *region = wr_region_of(base);
+    wr_slice_recover();
+    for (unsigned count = 1; count <= WR_SEARCH_COUNTS; count++) {
+        assert_int_equal(claim(count), SLICES);
+        assert_int_equal(search_start_of(region, count), WR_SUMMARY_WORDS);
+    }
+    give(LOW_FIRST + 30, 2);
+    assert_int_equal(claim(3), SLICES);
+    assert_int_equal(claim(2), LOW_FIRST + 30);
 }
 
 static void test_claim_after_a_raised_search_takes_what_was_released_below(void **state)
@@ -1191,6 +1214,8 @@ int main(void)
         CASE(test_claim_run_ends_at_the_last_slice_of_a_region),
         CASE(test_claim_run_does_not_cross_the_border_of_a_region),
         CASE(test_claim_more_than_a_region_returns_0),
+        CASE(test_claim_that_goes_a_few_words_up_raises_no_search),
+        CASE(test_claim_of_nothing_spares_the_next_the_search),
         CASE(test_claim_after_a_raised_search_takes_what_was_released_below),
         CASE(test_claim_after_a_raised_search_takes_a_run_that_grew_together),
         CASE(test_claim_what_a_search_overlooked_is_found_when_there_is_no_other),
