@@ -48,7 +48,7 @@ WR_INLINE unsigned wr_lowest_bit(uint64_t x)
 /* Ones from bit 0 up to the first zero, and from bit 63 down. */
 WR_INLINE unsigned wr_low_ones(uint64_t x)
 {
-    return ~x == 0 ? WR_WORD_BITS : (unsigned)__builtin_ctzll(~x);
+    return ~x == 0 ? WR_WORD_BITS : wr_lowest_bit(~x);
 }
 
 WR_INLINE unsigned wr_high_ones(uint64_t x)

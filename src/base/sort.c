@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-/* Blocks that are freed the other way round than they were allocated: turns them; false, and
- * nothing done, if that is not the order. */
+/* Turns addresses that are in the opposite order, as those are that a stack gives back; false, and
+ * nothing done, if they are in another. */
 static bool turn(unsigned count, void **addresses)
 {
     for (unsigned i = 1; i < count; i++) {

@@ -61,8 +61,7 @@ static size_t purge_word(wr_region *region, unsigned word, manner how, bool whol
     size_t purged = 0;
     while (bits != 0 && purged < limit) {
         unsigned first = wr_lowest_bit(bits);
-        uint64_t rest = ~(bits >> first);
-        unsigned count = rest == 0 ? WR_WORD_BITS - first : wr_lowest_bit(rest);
+        unsigned count = wr_low_ones(bits >> first);
         unsigned most = (unsigned)wr_min(count, limit - purged);
         purged += purge_run(region, word * WR_WORD_BITS + first + count - most, most, how);
         bits &= ~wr_mask(first, count);

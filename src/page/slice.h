@@ -23,9 +23,9 @@
  * `available`. */
 
 /* Claims the lowest run of `count` slices that one region has; or a higher one, where a thread that
- * claimed meanwhile has overlooked it. Returns its address, or 0 when there
- * is none, or WR_SLICE_REFUSED when the limit on committed bytes (page/commit) forbids it; *zero
- * tells whether all of it reads as zero. */
+ * claimed meanwhile has overlooked it. Returns its address, or 0 when there is none, or
+ * WR_SLICE_REFUSED when the limit on committed bytes (page/commit) forbids it; *zero tells whether
+ * all of it reads as zero. */
 uintptr_t wr_slice_claim(size_t count, bool *zero);
 #define WR_SLICE_REFUSED ((uintptr_t)1) /* no slice has this address */
 

@@ -8,8 +8,8 @@
  * that all that a slice ever leaves behind is no more than its last one. */
 static unsigned room_for(const wr_span *replaced, unsigned words)
 {
-    unsigned least = replaced == NULL ? 0 : 2u * replaced->word_room;
-    return (unsigned)wr_align_up(words > least ? words : least, WR_SPAN_LINE_WORDS);
+    size_t least = replaced == NULL ? 0 : 2 * (size_t)replaced->word_room;
+    return (unsigned)wr_align_up(wr_max(words, least), WR_SPAN_LINE_WORDS);
 }
 
 wr_span *wr_span_obtain(uintptr_t start, unsigned words)
