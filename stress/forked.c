@@ -127,7 +127,7 @@ static void check_losses(void)
         wr_bin_trim(&wr_heap_default.bins[c], WR_TRIM_STALE, &census); /* may retire some */
         size_t known = census.free_blocks + LIVE + (c == class ? out : 0);
         size_t most = WR_BATCH_BLOCKS + wr_size_classes[c].blocks;
-        most += is_owners ? wr_cache_capacity_max(c) + USED : 0;
+        most += is_owners ? wr_capacity_max(c) + USED : 0;
         CHECK(known <= all && all - known <= most);
     }
 }

@@ -18,12 +18,6 @@ wr_cache wr_cache_direct;
 static _Atomic(wr_cache *) caches[WR_CACHES_MAX];
 static _Atomic unsigned cache_count;
 
-unsigned wr_cache_capacity_max(unsigned class)
-{
-    size_t blocks = WR_CACHE_BIN_BYTES / wr_size_classes[class].block_bytes;
-    return (unsigned)wr_max(wr_min(blocks, WR_CACHE_BIN_BLOCKS), WR_CACHE_BIN_BLOCKS_MIN);
-}
-
 wr_cache *wr_cache_create(wr_bin *source)
 {
     if (wr_cache_count() == WR_CACHES_MAX) {

@@ -118,9 +118,6 @@ void wr_cache_recover(wr_cache *cache);
 unsigned wr_cache_count(void);
 wr_cache *wr_cache_at(unsigned number);
 
-/* Most pointers that a bin of the class may hold. */
-unsigned wr_cache_capacity_max(unsigned class);
-
 /* Adds to a statistic of the owner's. */
 WR_INLINE void wr_cache_count_up(_Atomic size_t *statistic, size_t n)
 {

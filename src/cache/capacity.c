@@ -10,6 +10,41 @@ static _Atomic size_t hot_bytes;
 
 /* ---- where arrays lie ---- */
 
+#define ENTRIES(block_bytes)                                                                       \
+    (WR_CACHE_BIN_BYTES / (block_bytes) > WR_CACHE_BIN_BLOCKS ? WR_CACHE_BIN_BLOCKS                \
+     : WR_CACHE_BIN_BYTES / (block_bytes) < WR_CACHE_BIN_BLOCKS_MIN                                \
+         ? WR_CACHE_BIN_BLOCKS_MIN                                                                 \
+         : WR_CACHE_BIN_BYTES / (block_bytes))
+
+/* The arrays of hot bins: behind the first page, one after the other, each as large as it may get,
+ * so that a bin moves once and costs page frames only when it is hot. */
+#define WR_SIZE_CLASS(block_bytes, reciprocal, blocks, slices)                                     \
+    wr_cache_entry of_##block_bytes[ENTRIES(block_bytes)];
+typedef struct hot_arrays {
+    wr_cache_entry head[WR_CACHE_HEAD_BYTES / sizeof(wr_cache_entry)];
+#include "size/size_table.inc"
+} hot_arrays;
+#undef WR_SIZE_CLASS
+
+_Static_assert(sizeof(hot_arrays) <= WR_CACHE_BYTES, "they end where a cache does");
+
+/* How long each is, and where it begins, in entries from the cache on. */
+#define WR_SIZE_CLASS(block_bytes, reciprocal, blocks, slices)                                     \
+    {ENTRIES(block_bytes), offsetof(hot_arrays, of_##block_bytes) / sizeof(wr_cache_entry)},
+static const struct {
+    uint16_t entries;
+    uint16_t array;
+} hot[WR_CLASS_COUNT] = {
+    {0, 0}, /* class 0: no plain block */
+#include "size/size_table.inc"
+};
+#undef WR_SIZE_CLASS
+
+unsigned wr_capacity_max(unsigned class)
+{
+    return hot[class].entries;
+}
+
 /* Classes up to this one have a cold array: all of at most WR_CACHE_COLD_BYTES. */
 static unsigned cold_classes(void)
 {
@@ -29,18 +64,6 @@ static size_t cold_array(unsigned class)
     return offsetof(wr_cache, cold) / sizeof(wr_cache_entry) + (class - 1) * WR_CACHE_COLD_BLOCKS;
 }
 
-/* The array of a hot bin: behind the first page, one after the other, each as large as it may get,
- * so that a bin moves once and costs page frames only when it is hot. */
-static size_t hot_array(unsigned class)
-{
-    size_t entries = WR_CACHE_HEAD_BYTES / sizeof(wr_cache_entry);
-    for (unsigned c = 1; c < class; c++) {
-        entries += wr_cache_capacity_max(c);
-    }
-    WR_ASSERT((entries + wr_cache_capacity_max(class)) * sizeof(wr_cache_entry) <= WR_CACHE_BYTES);
-    return entries;
-}
-
 /* Slow calls of a class before a cache holds blocks of it back, beyond what the class asks for
  * itself: none while there are few threads. */
 static unsigned patience(void)
@@ -54,7 +77,7 @@ void wr_capacity_open(wr_cache *cache, unsigned class)
               WR_CACHE_HEAD_BYTES);
     cache->capacity[class] = (uint16_t)(patience() == 0 ? wr_capacity_cold(class) : 0);
     cache->array[class] =
-        (uint16_t)(class <= cold_classes() ? cold_array(class) : hot_array(class));
+        (uint16_t)(class <= cold_classes() ? cold_array(class) : hot[class].array);
     wr_stack_place(cache, class, NULL, 0);
     wr_stack_set_end(cache, class, false);
 }
@@ -93,7 +116,7 @@ size_t wr_capacity_hot_bytes(void)
 void wr_capacity_set(wr_cache *cache, unsigned class, unsigned capacity)
 {
     unsigned length = wr_stack_length(cache, class);
-    WR_ASSERT(length <= capacity && capacity <= wr_cache_capacity_max(class));
+    WR_ASSERT(length <= capacity && capacity <= wr_capacity_max(class));
     bool closed = wr_stack_is_closed(cache, class) && cache->capacity[class] != 0;
     bool cold = class <= cold_classes() && capacity <= WR_CACHE_COLD_BLOCKS;
     const wr_cache_entry *from = wr_stack_base(cache, class);
@@ -101,7 +124,7 @@ void wr_capacity_set(wr_cache *cache, unsigned class, unsigned capacity)
                     hot_bytes_of(class, cache->capacity[class]));
     wr_stack_begin_change(cache, class);
     cache->capacity[class] = (uint16_t)capacity;
-    cache->array[class] = (uint16_t)(cold ? cold_array(class) : hot_array(class));
+    cache->array[class] = (uint16_t)(cold ? cold_array(class) : hot[class].array);
     wr_stack_place(cache, class, from, length);
     wr_stack_set_end(cache, class, closed);
     wr_stack_end_change(cache);
@@ -123,7 +146,7 @@ static unsigned heat_to_grow(unsigned class, unsigned capacity, bool is_free)
 void wr_capacity_grow(wr_cache *cache, unsigned class, bool is_free)
 {
     unsigned capacity = cache->capacity[class];
-    unsigned most = wr_cache_capacity_max(class);
+    unsigned most = wr_capacity_max(class);
     if (capacity == most || cache->heat[class] < heat_to_grow(class, capacity, is_free)) {
         return;
     }
@@ -166,8 +189,8 @@ void wr_capacity_swept(wr_cache *cache)
 
 void wr_capacity_recover(wr_cache *cache, unsigned class)
 {
-    cache->capacity[class] = (uint16_t)wr_cache_capacity_max(class);
-    cache->array[class] = (uint16_t)hot_array(class);
+    cache->capacity[class] = (uint16_t)wr_capacity_max(class);
+    cache->array[class] = hot[class].array;
     wr_stack_place(cache, class, NULL, 0);
     wr_stack_set_end(cache, class, false);
 }

@@ -10,6 +10,9 @@
 
 #include "cache/cache.h"
 
+/* Most places that a bin of the class may have. */
+unsigned wr_capacity_max(unsigned class);
+
 /* Places that a bin has without being hot: none where blocks share cache lines, so that a new
  * thread gets a line of its own, whoever had the cache before. */
 unsigned wr_capacity_cold(unsigned class);

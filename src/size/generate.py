@@ -38,12 +38,11 @@ def slab_slices(size):
 def main():
     directory = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).parent
     sizes = classes()
-    rows = ["/* Made by generate.py: {block bytes, reciprocal, blocks, slices} of each class. */",
-            "{0, 0, 0, 0}, /* class 0: no plain block */"]
+    rows = ["/* Made by generate.py: (block bytes, reciprocal, blocks, slices) of classes 1 and up. */"]
     for size in sizes:
         slices = slab_slices(size)
         reciprocal = -(-2**RECIPROCAL_BITS // size)
-        rows.append("{%d, %du, %d, %d}," % (size, reciprocal, slices * SLICE // size, slices))
+        rows.append("WR_SIZE_CLASS(%d, %du, %d, %d)" % (size, reciprocal, slices * SLICE // size, slices))
     (directory / "size_table.inc").write_text("\n".join(rows) + "\n")
 
     index, number = [], 1

@@ -1,7 +1,11 @@
 /* See size_class.h. */
 #include "size/size_class.h"
 
+#define WR_SIZE_CLASS(block_bytes, reciprocal, blocks, slices)                                     \
+    {block_bytes, reciprocal, blocks, slices},
+
 const wr_size_class wr_size_classes[WR_CLASS_COUNT] = {
+    {0, 0, 0, 0}, /* class 0: no plain block */
 #include "size/size_table.inc"
 };
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "cache/capacity.h"
 #include "cache/park.h"
 #include "crew.h"
 #include "heap/heap.h"
@@ -55,7 +56,7 @@ static void make_hot(wr_cache *cache, unsigned class)
         for (unsigned i = 0; i < COUNT_OF(blocks); i++) {
             cache_give(cache, class, blocks[i]);
         }
-        if (cache->capacity[class] == wr_cache_capacity_max(class)) {
+        if (cache->capacity[class] == wr_capacity_max(class)) {
             return;
         }
     }
@@ -230,12 +231,12 @@ static void test_stand_in_caches_are_empty_and_full_in_every_bin(void **state)
 static void test_capacity_max_is_64_kib_of_blocks_between_2_and_512(void **state)
 {
     (void)state;
-    assert_int_equal(wr_cache_capacity_max(wr_size_class_of(8)), 512);
-    assert_int_equal(wr_cache_capacity_max(wr_size_class_of(128)), 512);
-    assert_int_equal(wr_cache_capacity_max(wr_size_class_of(160)), 409);
-    assert_int_equal(wr_cache_capacity_max(wr_size_class_of(1024)), 64);
-    assert_int_equal(wr_cache_capacity_max(wr_size_class_of(20480)), 3);
-    assert_int_equal(wr_cache_capacity_max(wr_size_class_of(32768)), 2);
+    assert_int_equal(wr_capacity_max(wr_size_class_of(8)), 512);
+    assert_int_equal(wr_capacity_max(wr_size_class_of(128)), 512);
+    assert_int_equal(wr_capacity_max(wr_size_class_of(160)), 409);
+    assert_int_equal(wr_capacity_max(wr_size_class_of(1024)), 64);
+    assert_int_equal(wr_capacity_max(wr_size_class_of(20480)), 3);
+    assert_int_equal(wr_capacity_max(wr_size_class_of(32768)), 2);
 }
 
 static void test_capacity_of_all_classes_fits_the_cache(void **state)
@@ -243,7 +244,7 @@ static void test_capacity_of_all_classes_fits_the_cache(void **state)
     (void)state;
     size_t entries = 4 * KIB / sizeof(wr_cache_entry);
     for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
-        entries += wr_cache_capacity_max(class);
+        entries += wr_capacity_max(class);
     }
     assert_true(entries * sizeof(wr_cache_entry) <= WR_CACHE_BYTES);
 }
@@ -264,7 +265,7 @@ static void test_capacity_when_all_classes_are_hot_gives_each_its_own_places(voi
         }
         uintptr_t start = (uintptr_t)wr_stack_base(cache, class);
         assert_true(start >= (uintptr_t)cache + 4 * KIB ||
-                    wr_cache_capacity_max(class) <= WR_CACHE_COLD_BLOCKS);
+                    wr_capacity_max(class) <= WR_CACHE_COLD_BLOCKS);
         assert_true((uintptr_t)cache->end[class] <= (uintptr_t)cache + WR_CACHE_BYTES);
         wr_cache_assert_valid(cache);
     }
@@ -677,7 +678,7 @@ static void test_recover_in_the_middle_of_a_change_forgets_that_class_only(void 
     wr_cache_recover(cache);
     assert_int_equal(wr_load_relaxed(&cache->changing), 0);
     assert_int_equal(wr_stack_length(cache, classes[1]), 0);
-    assert_int_equal(cache->capacity[classes[1]], wr_cache_capacity_max(classes[1]));
+    assert_int_equal(cache->capacity[classes[1]], wr_capacity_max(classes[1]));
     assert_int_equal(wr_stack_length(cache, classes[0]), others[0]);
     assert_int_equal(wr_stack_length(cache, classes[2]), others[1]);
     wr_cache_assert_valid(cache);

@@ -139,7 +139,7 @@ static void make_hot(void)
         for (unsigned i = 0; i < COUNT_OF(many); i++) {
             give(many[i]);
         }
-        if (owner->capacity[class] == wr_cache_capacity_max(class)) {
+        if (owner->capacity[class] == wr_capacity_max(class)) {
             return;
         }
     }
@@ -284,7 +284,7 @@ static void test_steal_takes_from_every_class(void **state)
     (void)state;
     for (class = 1; class < WR_CLASS_COUNT; class ++) {
         void *two[2];
-        wr_capacity_set(owner, class, wr_cache_capacity_max(class));
+        wr_capacity_set(owner, class, wr_capacity_max(class));
         take_direct(2, two);
         give(two[0]);
         give(two[1]);
@@ -378,7 +378,7 @@ static void test_slow_call_after_a_steal_lets_all_bins_cool_down(void **state)
     assert_int_equal(steal(), WR_STEAL_DONE);
     assert_true(owner->swept);
     assert_int_equal(owner->hot_bytes, 0);
-    assert_int_equal(owner->capacity[class], wr_cache_capacity_max(class)); /* its owner's to do */
+    assert_int_equal(owner->capacity[class], wr_capacity_max(class)); /* its owner's to do */
     void *left = get();
     assert_int_equal(length(), 0);
     class = wr_size_class_of(96);
