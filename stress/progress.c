@@ -124,7 +124,7 @@ static void purge(void)
 
 static void large_alloc(void)
 {
-    object = weir_malloc(100 * KIB);
+    object = weir_calloc(1, 100 * KIB);
 }
 
 static void large_free(void)

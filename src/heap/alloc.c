@@ -83,14 +83,26 @@ static void *count_large(wr_cache *cache, void *object, size_t size)
     return object;
 }
 
+/* The medium class for a size above the small ones, as far as no mapping is wanted for it. */
+static unsigned medium_class(size_t size, size_t alignment)
+{
+    return wr_large_is_below_threshold(size) ? wr_size_class_of_medium(size, alignment)
+                                             : WR_CLASS_NONE;
+}
+
+/* A medium block, or a large object: it may be had where no slab may. */
+static void *alloc_above_small(wr_cache *cache, size_t size, size_t alignment)
+{
+    unsigned class = medium_class(size, alignment);
+    void *block = class == WR_CLASS_NONE ? NULL : try_small(cache, class);
+    return block != NULL ? block : count_large(cache, wr_large_alloc(size, alignment, false), size);
+}
+
 void *wr_alloc(wr_cache *cache, size_t size, size_t alignment)
 {
     unsigned class = wr_size_class_of_aligned(size, alignment);
-    if (class != WR_CLASS_NONE) {
-        return alloc_small(cache, class);
-    }
-    size = wr_max(size, 1);
-    return count_large(cache, wr_large_alloc(size, alignment, false), size);
+    return class != WR_CLASS_NONE ? alloc_small(cache, class)
+                                  : alloc_above_small(cache, wr_max(size, 1), alignment);
 }
 
 void *wr_alloc_zero(wr_cache *cache, size_t size)
@@ -230,6 +242,19 @@ void wr_alloc_free_batch(wr_cache *cache, size_t n, void **ptrs, const char *fun
     }
 }
 
+/* True if a block of the class will do for `size`: a small size must have it for its own class. */
+static bool fits_block(unsigned class, size_t size)
+{
+    return size <= WR_SMALL_MAX_BYTES ? wr_size_class_of(size) == class
+                                      : size <= wr_size_classes[class].block_bytes;
+}
+
+/* What needs not even half of a medium block is better copied. */
+static bool is_wasteful(unsigned class, size_t size)
+{
+    return size > WR_SMALL_MAX_BYTES && size < wr_size_classes[class].block_bytes / 2;
+}
+
 /* Moves an object to a block or object of another kind; `old_bytes` of it are in use. */
 static void *resize_by_copy(wr_cache *cache, void *ptr, size_t old_bytes, size_t size,
                             const char *function)
@@ -248,7 +273,7 @@ void *wr_alloc_resize(wr_cache *cache, void *ptr, size_t size, const char *funct
 {
     unsigned class = wr_region_class_of((uintptr_t)ptr);
     if (class != WR_CLASS_NONE) {
-        if (size <= WR_SMALL_MAX_BYTES && wr_size_class_of(size) == class) {
+        if (fits_block(class, size) && !is_wasteful(class, size)) {
             return ptr;
         }
         return resize_by_copy(cache, ptr, wr_size_classes[class].block_bytes, size, function);
@@ -273,7 +298,7 @@ bool wr_alloc_resize_in_place(void *ptr, size_t size, const char *function)
 {
     unsigned class = wr_region_class_of((uintptr_t)ptr);
     if (class != WR_CLASS_NONE) {
-        return size <= WR_SMALL_MAX_BYTES && wr_size_class_of(size) == class;
+        return fits_block(class, size);
     }
     wr_span *span = large_span(ptr, function);
     return size > WR_SMALL_MAX_BYTES && wr_large_resize_in_place(span, size);
@@ -288,6 +313,6 @@ size_t wr_alloc_usable_size(const void *ptr, const char *function)
 
 size_t wr_alloc_good_size(size_t size)
 {
-    return size <= WR_SMALL_MAX_BYTES ? wr_size_classes[wr_size_class_of(size)].block_bytes
-                                      : wr_large_good_size(size);
+    unsigned class = size <= WR_SMALL_MAX_BYTES ? wr_size_class_of(size) : medium_class(size, 1);
+    return class != WR_CLASS_NONE ? wr_size_classes[class].block_bytes : wr_large_good_size(size);
 }

@@ -129,6 +129,11 @@ static void *alloc_mapping(size_t bytes, size_t alignment, bool zero, uint8_t gr
     return span == NULL ? NULL : open_mapping(span, bytes, wr_mapping_length(bytes), growths);
 }
 
+bool wr_large_is_below_threshold(size_t size)
+{
+    return whole_pages(size) < threshold();
+}
+
 /* Small objects, and where there are many mappings all but the largest, are better on slices. */
 static bool prefers_slices(size_t bytes)
 {

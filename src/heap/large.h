@@ -32,6 +32,9 @@ void *wr_large_move(wr_span *span, size_t size);
 /* Usable bytes that a large object of `size` gets. */
 size_t wr_large_good_size(size_t size);
 
+/* True if an object of `size` is smaller than those that get mappings of their own. */
+bool wr_large_is_below_threshold(size_t size);
+
 /* Sets the mmap threshold for good (mallopt(3)). */
 void wr_large_pin_threshold(size_t bytes);
 

@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
 """Writes size_table.inc and size_index.inc: the size classes and the lookup by size.
 
-Small classes: 8, then steps of 16 up to 128; from there four classes a doubling up to 32 KiB, so
-that rounding up wastes at most a fifth. A slab is the shortest run of slices that holds at least
-8 blocks and leaves at most 2 % over (else the run of up to 8 slices that leaves least).
+8, then steps of 16 up to 128; from there four classes a doubling up to 128 KiB, so that rounding up
+wastes at most a fifth. A slab is the shortest run of slices that holds at least 8 blocks (4 above
+64 KiB) and leaves at most 2 % over (else the run of up to 8 slices that leaves least).
 Usage: generate.py [directory]; ci/check/size_tables compares with the files in the tree.
 """
 import pathlib
 import sys
 
 SLICE = 65536
-LARGEST = 32768
+LARGEST = 131072
+INDEXED = 32768       # WR_SMALL_MAX_BYTES in size_class.h
 STEP = 8
 SLICES_MAX = 8
-BLOCKS_MIN = 8
-RECIPROCAL_BITS = 34  # as in size_class.h, which proves that it is enough
+RECIPROCAL_BITS = 31  # as there, which proves that it is enough
 MARK_UNIT = 8         # WR_CLASS_MARK_UNIT there
 
 
@@ -28,7 +28,8 @@ def classes():
 
 
 def slab_slices(size):
-    fitting = [n for n in range(1, SLICES_MAX + 1) if n * SLICE // size >= BLOCKS_MIN]
+    least = 8 if size <= SLICE else 4
+    fitting = [n for n in range(1, SLICES_MAX + 1) if n * SLICE // size >= least]
     for n in fitting:
         if n * SLICE % size * 50 <= n * SLICE:
             return n
@@ -41,12 +42,12 @@ def main():
     rows = ["/* Made by generate.py: (block bytes, reciprocal, blocks, slices) of classes 1 and up. */"]
     for size in sizes:
         slices = slab_slices(size)
-        reciprocal = -(-2**RECIPROCAL_BITS // size)
+        reciprocal = -(-2**RECIPROCAL_BITS // (size // STEP))
         rows.append("WR_SIZE_CLASS(%d, %du, %d, %d)" % (size, reciprocal, slices * SLICE // size, slices))
     (directory / "size_table.inc").write_text("\n".join(rows) + "\n")
 
     index, number = [], 1
-    for rounded in range(0, LARGEST + 1, STEP):
+    for rounded in range(0, INDEXED + 1, STEP):
         while sizes[number - 1] < rounded:
             number += 1
         index.append(number * MARK_UNIT)

@@ -13,21 +13,35 @@ const wr_class_mark wr_size_marks[WR_SMALL_MAX_BYTES / WR_CLASS_STEP + 1] = {
 #include "size/size_index.inc"
 };
 
+/* Slabs start at a slice boundary, so a block is aligned to whatever divides its size. The largest
+ * small class and the largest medium one are powers of two, so the search ends. */
+static unsigned first_aligned(unsigned class, size_t alignment)
+{
+    while (wr_size_classes[class].block_bytes % alignment != 0) {
+        class ++;
+    }
+    return class;
+}
+
 unsigned wr_size_class_of_aligned(size_t size, size_t alignment)
 {
     if (size > WR_SMALL_MAX_BYTES || alignment > WR_SMALL_MAX_BYTES) {
         return WR_CLASS_NONE;
     }
-    /* Slabs start at a slice boundary, so a block is aligned to whatever divides its size. An
-     * alignment beyond the size needs a block at least that large; the largest class is a power of
-     * two, so the search ends. */
+    /* An alignment beyond the size needs a block at least that large. */
     unsigned class =
         wr_size_class_of(alignment > WR_ALIGNMENT_BYTES ? wr_max(size, alignment) : size);
-    if (alignment <= WR_CLASS_STEP) {
-        return class;
+    return alignment <= WR_CLASS_STEP ? class : first_aligned(class, alignment);
+}
+
+unsigned wr_size_class_of_medium(size_t size, size_t alignment)
+{
+    if (size > WR_MEDIUM_MAX_BYTES || alignment > WR_SMALL_MAX_BYTES) {
+        return WR_CLASS_NONE;
     }
-    while (wr_size_classes[class].block_bytes % alignment != 0) {
+    unsigned class = wr_size_class_of(WR_SMALL_MAX_BYTES);
+    while (wr_size_classes[class].block_bytes < size) {
         class ++;
     }
-    return class;
+    return first_aligned(class, alignment);
 }

@@ -137,7 +137,7 @@ static void test_malloc_trim_with_a_pad_keeps_so_much(void **state)
         (void)t_malloc_trim(0);
         size_t before = weir_committed();
         for (size_t i = 0; i < COUNT_OF(blocks); i++) {
-            blocks[i] = t_malloc(64 * KIB); /* below every mmap threshold: slices */
+            blocks[i] = t_calloc(1, 64 * KIB); /* below every mmap threshold: slices */
             assert_non_null(blocks[i]);
             memset(blocks[i], 1, 64 * KIB);
         }

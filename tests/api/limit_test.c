@@ -42,6 +42,14 @@ static void *allocate(size_t size)
     return block;
 }
 
+/* What takes slices of its own, and no block of a slab. */
+static void *allocate_slices(size_t size)
+{
+    void *object = t_calloc(1, size);
+    CHECK(object != NULL);
+    return object;
+}
+
 /* ---- the count ---- */
 
 static void count_mappings(void *unused)
@@ -69,18 +77,18 @@ static void test_committed_counts_mappings_by_the_page(void **state)
 static void count_slices(void *unused)
 {
     (void)unused;
-    t_free(allocate(100 * KIB)); /* brings an extent */
+    t_free(allocate_slices(100 * KIB)); /* brings an extent */
     size_t before = settled();
     void *blocks[20];
     for (size_t i = 0; i < COUNT_OF(blocks); i++) {
-        blocks[i] = allocate(100 * KIB);
+        blocks[i] = allocate_slices(100 * KIB);
         CHECK(weir_committed() == before + (i + 1) * 2 * SLICE);
     }
     for (size_t i = 0; i < COUNT_OF(blocks); i++) {
         t_free(blocks[i]);
     }
     CHECK(weir_committed() == before + COUNT_OF(blocks) * 2 * SLICE); /* dirty */
-    void *again = allocate(100 * KIB);
+    void *again = allocate_slices(100 * KIB);
     CHECK(weir_committed() == before + COUNT_OF(blocks) * 2 * SLICE); /* charged already */
     t_free(again);
     CHECK(settled() == before);
@@ -141,9 +149,9 @@ static void test_committed_follows_realloc_of_mappings_both_ways(void **state)
 static void count_realloc_of_slices(void *unused)
 {
     (void)unused;
-    t_free(allocate(100 * KIB));
+    t_free(allocate_slices(100 * KIB));
     size_t before = settled();
-    char *block = allocate(40 * KIB);
+    char *block = allocate_slices(40 * KIB);
     CHECK(weir_committed() == before + SLICE);
     CHECK(weir_resize_in_place(block, 120 * KIB) == 1);
     CHECK(weir_committed() == before + 2 * SLICE);
@@ -269,8 +277,10 @@ static void count_anew_in_child(void *unused)
 {
     (void)unused;
     compare_with_child();
-    void *live[] = {allocate(100),     allocate(100 * KIB), allocate(3 * MIB),
-                    allocate(9 * MIB), allocate(50 * MIB),  t_aligned_alloc(4 * MIB, 5 * MIB)};
+    void *live[] = {allocate(100),      allocate_slices(100 * KIB),
+                    allocate(3 * MIB),  allocate(9 * MIB),
+                    allocate(50 * MIB), t_aligned_alloc(4 * MIB, 5 * MIB),
+                    allocate(100 * KIB)};
     live[2] = t_realloc(live[2], 7 * MIB);
     live[2] = t_realloc(live[2], 8 * MIB);
     t_free(live[3]);
@@ -282,6 +292,7 @@ static void count_anew_in_child(void *unused)
     t_free(live[2]);
     t_free(live[4]);
     t_free(live[5]);
+    t_free(live[6]);
     compare_with_child();
     (void)settled();
     compare_with_child();
@@ -346,7 +357,7 @@ static void test_limit_set_below_what_is_free_gives_it_back(void **state)
 static void refuse_everything(void *unused)
 {
     (void)unused;
-    char *span = allocate(60 * KIB);
+    char *span = allocate_slices(60 * KIB);
     char *mapping = allocate(2 * MIB);
     pattern_fill(span, 60 * KIB, 1);
     pattern_fill(mapping, 2 * MIB, 2);
@@ -396,7 +407,7 @@ static void use_free_memory(void *unused)
     CHECK(t_mallopt(M_MMAP_THRESHOLD, 1 * MIB) == 1);
     size_t before = settled();
     for (size_t i = 0; i < COUNT_OF(blocks); i++) {
-        blocks[i] = allocate(60 * KIB);
+        blocks[i] = allocate_slices(60 * KIB);
     }
     CHECK(weir_limit_set(0, weir_committed() + SLICE) == 0);
     for (size_t i = 0; i < COUNT_OF(blocks); i++) {
@@ -407,7 +418,7 @@ static void use_free_memory(void *unused)
     CHECK(weir_committed() <= before + (COUNT_OF(blocks) + 1) * SLICE);
     t_free(mapping);
     for (size_t i = 0; i < COUNT_OF(blocks); i++) {
-        blocks[i] = allocate(60 * KIB);
+        blocks[i] = allocate_slices(60 * KIB);
     }
     for (size_t i = 0; i < COUNT_OF(blocks); i++) {
         t_free(blocks[i]);

@@ -100,7 +100,7 @@ static void trim_refused_then_reuse(void *unused)
 {
     (void)unused;
     void *blocks[50];
-    fill_blocks(blocks, COUNT_OF(blocks), 100 * KIB);
+    calloc_blocks(blocks, COUNT_OF(blocks), 100 * KIB);
     free_blocks(blocks, COUNT_OF(blocks));
     fault_refuse(FAULT_MADVISE | FAULT_SBRK);
     CHECK(t_malloc_trim(0) == 0);

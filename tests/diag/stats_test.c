@@ -106,7 +106,7 @@ static void test_class_stats_get_ends_behind_the_last_class(void **state)
     }
     assert_int_equal(errno, EINVAL);
     assert_int_equal(n, WR_CLASS_COUNT - 1);
-    assert_int_equal(last_size, WR_SMALL_MAX_BYTES);
+    assert_int_equal(last_size, WR_MEDIUM_MAX_BYTES);
     assert_int_equal(weir_class_stats_get(UINT32_MAX, &stats, sizeof stats), -1);
     assert_int_equal(weir_class_stats_get(0, NULL, sizeof stats), -1);
     assert_int_equal(weir_class_stats_get(0, &stats, 0), -1);

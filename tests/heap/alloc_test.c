@@ -13,6 +13,7 @@
 #include "heap/keep.h"
 #include "heap/large.h"
 #include "os/vm.h"
+#include "page/commit.h"
 #include "scarce.h"
 #include "support.h"
 #include "weir/weir.h"
@@ -57,6 +58,14 @@ static void *map_object(size_t size)
     return object;
 }
 
+/* A large object on slices of its own. */
+static void *slice_object(size_t size)
+{
+    void *object = wr_alloc_zero(real, size);
+    assert_int_equal(kind_of(object), WR_SPAN_LARGE);
+    return object;
+}
+
 /* Bytes mapped for objects and slices: an object in a window of its own brings a region as well. */
 static size_t mapped_bytes(void)
 {
@@ -85,15 +94,32 @@ static void test_alloc_of_any_small_size_is_a_block_of_its_class(void **state)
     assert_bins_at_rest();
 }
 
-static void test_alloc_above_the_small_sizes_is_large(void **state)
+static void test_alloc_above_the_small_sizes_is_a_medium_block(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {WR_SMALL_MAX_BYTES + 1, 40 * KIB, 100 * KIB, 124 * KIB};
+    for (unsigned c = 0; c < COUNT_OF(caches); c++) {
+        for (unsigned i = 0; i < COUNT_OF(sizes); i++) {
+            void *block = wr_alloc(caches[c], sizes[i], 1);
+            assert_int_equal(wr_region_class_of((uintptr_t)block),
+                             wr_size_class_of_medium(sizes[i], 1));
+            assert_int_equal(wr_alloc_usable_size(block, "usable"), wr_alloc_good_size(sizes[i]));
+            pattern_fill(block, wr_alloc_good_size(sizes[i]), i);
+            wr_alloc_free(caches[c], block, "free");
+        }
+    }
+    wr_cache_drain(real);
+    assert_bins_at_rest();
+}
+
+static void test_alloc_zero_above_the_small_sizes_is_large(void **state)
 {
     (void)state;
     for (unsigned c = 0; c < COUNT_OF(caches); c++) {
-        void *object = wr_alloc(caches[c], WR_SMALL_MAX_BYTES + 1, 1);
+        void *object = wr_alloc_zero(caches[c], WR_SMALL_MAX_BYTES + 1);
         assert_int_equal(wr_region_class_of((uintptr_t)object), WR_CLASS_NONE);
         assert_int_equal(kind_of(object), WR_SPAN_LARGE);
         assert_int_equal(wr_alloc_usable_size(object, "usable"), 36 * KIB);
-        assert_int_equal(wr_alloc_good_size(WR_SMALL_MAX_BYTES + 1), 36 * KIB);
         wr_alloc_free(caches[c], object, "free");
         assert_int_equal(kind_of(object), WR_SPAN_FREE);
     }
@@ -235,7 +261,7 @@ static void test_alloc_large_is_counted_in_a_real_cache(void **state)
     (void)state;
     size_t calls = wr_load_relaxed(&real->slow_calls);
     size_t bytes = wr_load_relaxed(&real->served_bytes);
-    void *object = wr_alloc(real, 50000, 1);
+    void *object = slice_object(50000);
     assert_int_equal(wr_load_relaxed(&real->slow_calls), calls + 1);
     assert_int_equal(wr_load_relaxed(&real->served_bytes), bytes + 53248);
     wr_alloc_free(real, object, "free");
@@ -254,6 +280,26 @@ static void test_resize_within_the_class_stays(void **state)
     assert_false(wr_alloc_resize_in_place(block, 64, "resize"));
     assert_false(wr_alloc_resize_in_place(block, 1 * MIB, "resize"));
     wr_alloc_free(real, block, "free");
+}
+
+static void test_resize_of_a_medium_block_stays_down_to_its_half(void **state)
+{
+    (void)state;
+    void *block = wr_alloc(real, 100 * KIB, 1);
+    assert_int_equal(wr_alloc_usable_size(block, "usable"), 112 * KIB);
+    assert_ptr_equal(wr_alloc_resize(real, block, 112 * KIB, "realloc"), block);
+    assert_ptr_equal(wr_alloc_resize(real, block, 56 * KIB, "realloc"), block);
+    assert_true(wr_alloc_resize_in_place(block, 112 * KIB, "resize"));
+    assert_true(wr_alloc_resize_in_place(block, WR_SMALL_MAX_BYTES + 1, "resize"));
+    assert_false(wr_alloc_resize_in_place(block, WR_SMALL_MAX_BYTES, "resize"));
+    assert_false(wr_alloc_resize_in_place(block, 112 * KIB + 1, "resize"));
+    block = wr_alloc_resize(real, block, 56 * KIB - 1, "realloc");
+    assert_int_equal(wr_alloc_usable_size(block, "usable"), 56 * KIB);
+    block = wr_alloc_resize(real, block, 56 * KIB + 1, "realloc");
+    assert_int_equal(kind_of(block), WR_SPAN_LARGE); /* it may grow there */
+    wr_alloc_free(real, block, "free");
+    wr_cache_drain(real);
+    assert_bins_at_rest();
 }
 
 static void test_resize_from_any_size_to_any_keeps_the_contents(void **state)
@@ -298,8 +344,8 @@ static void test_resize_between_small_and_large_changes_the_kind(void **state)
 static void test_resize_of_slices_that_outgrow_their_place_makes_a_growing_mapping(void **state)
 {
     (void)state;
-    void *low = wr_alloc(real, 100000, 1);
-    void *behind = wr_alloc(real, 100000, 1);
+    void *low = slice_object(100000);
+    void *behind = slice_object(100000);
     void *block = wr_alloc_resize(real, low, 4 * MIB, "realloc");
     assert_int_equal(kind_of(block), WR_SPAN_MAPPED);
     assert_int_equal(wr_span_find((uintptr_t)block)->growths, 1);
@@ -327,7 +373,7 @@ static void test_resize_of_a_mapping_moves_it_without_copying(void **state)
 static void test_resize_in_place_of_large_objects_follows_their_kind(void **state)
 {
     (void)state;
-    void *slices = wr_alloc(real, 120 * KIB, 1);
+    void *slices = slice_object(120 * KIB);
     assert_true(wr_alloc_resize_in_place(slices, 40 * KIB, "resize"));
     assert_int_equal(wr_alloc_usable_size(slices, "usable"), 40 * KIB);
     assert_false(wr_alloc_resize_in_place(slices, 32 * KIB, "resize")); /* would be a block */
@@ -339,13 +385,49 @@ static void test_resize_in_place_of_large_objects_follows_their_kind(void **stat
     wr_alloc_free(real, mapping, "free");
 }
 
+static void alloc_with_a_threshold(void *unused)
+{
+    (void)unused;
+    wr_large_pin_threshold(64 * KIB);
+    CHECK(kind_of(wr_alloc(real, 60 * KIB, 1)) == WR_SPAN_SLAB);
+    CHECK(kind_of(wr_alloc(real, 60 * KIB + 1, 1)) == WR_SPAN_MAPPED); /* in whole pages */
+    CHECK(wr_alloc_good_size(60 * KIB + 1) == 64 * KIB);
+}
+
+static void test_alloc_from_the_threshold_on_is_a_mapping(void **state)
+{
+    (void)state;
+    struct outcome outcome;
+    run_child(alloc_with_a_threshold, NULL, &outcome);
+    assert_clean_exit(&outcome);
+}
+
 /* ---- out of memory ---- */
+
+static void alloc_where_no_slab_fits(void *unused)
+{
+    (void)unused;
+    (void)weir_purge(WEIR_PURGE_ALL);
+    wr_alloc_free(real, slice_object(100 * KIB), "free");
+    wr_commit_set_limits(WR_COMMIT_UNLIMITED, wr_commit_bytes() + WR_SLICE_BYTES);
+    void *object = wr_alloc(real, 100 * KIB, 1);
+    CHECK(kind_of(object) == WR_SPAN_LARGE);
+    CHECK(wr_alloc(real, 100 * KIB, 1) == NULL);
+}
+
+static void test_alloc_is_large_where_the_limit_has_no_room_for_a_slab(void **state)
+{
+    (void)state;
+    struct outcome outcome;
+    run_child(alloc_where_no_slab_fits, NULL, &outcome);
+    assert_clean_exit(&outcome);
+}
 
 static void test_without_memory_all_calls_fail_and_change_nothing(void **state)
 {
     (void)state;
     void *block = wr_alloc(real, 1000, 1);
-    void *slices = wr_alloc(real, 100000, 1);
+    void *slices = slice_object(100000);
     pattern_fill(block, 1000, 1);
     pattern_fill(slices, 100000, 2);
     wr_cache_drain(real);
@@ -358,7 +440,7 @@ static void test_without_memory_all_calls_fail_and_change_nothing(void **state)
     uintptr_t held = scarce_claim_all();
     void *out[64];
     void *results[] = {
-        wr_alloc(real, 50000, 1),
+        wr_alloc(real, 70000, 1), /* of a class that has no spare */
         wr_alloc_zero(real, 50000),
         wr_alloc(real, 16 * MIB, 16),
         wr_alloc_resize(real, block, 50000, "realloc"),
@@ -513,7 +595,7 @@ static void test_foreign_pointer_is_reported_by_the_name_of_each_function(void *
 static void test_address_within_a_large_object_is_reported_with_the_object(void **state)
 {
     (void)state;
-    char *const objects[] = {wr_alloc(real, 100000, 1), map_object(1 * MIB)};
+    char *const objects[] = {slice_object(100000), map_object(1 * MIB)};
     static const size_t bytes[] = {102400, 1 * MIB};
     for (unsigned i = 0; i < COUNT_OF(objects); i++) {
         char *inside = objects[i] + 70000;
@@ -584,7 +666,7 @@ static void test_block_that_lies_below_an_empty_bin_is_not_taken_for_its_newest(
 static void test_second_free_of_a_large_object_is_reported_as_double_free(void **state)
 {
     (void)state;
-    void *const objects[] = {wr_alloc(real, 100000, 1), map_object(1 * MIB), map_object(40 * MIB)};
+    void *const objects[] = {slice_object(100000), map_object(1 * MIB), map_object(40 * MIB)};
     for (unsigned i = 0; i < COUNT_OF(objects); i++) {
         assert_report(FREE_TWICE, objects[i],
                       "weir: free(): double free: %p is the start of memory that was freed\n",
@@ -741,7 +823,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_alloc_of_any_small_size_is_a_block_of_its_class),
-        cmocka_unit_test(test_alloc_above_the_small_sizes_is_large),
+        cmocka_unit_test(test_alloc_above_the_small_sizes_is_a_medium_block),
+        cmocka_unit_test(test_alloc_zero_above_the_small_sizes_is_large),
         cmocka_unit_test(test_alloc_aligned_is_a_multiple_whatever_the_kind),
         cmocka_unit_test(test_alloc_zero_reads_as_zero_after_use),
         cmocka_unit_test(test_alloc_batch_gives_distinct_blocks_of_the_class),
@@ -752,11 +835,14 @@ int main(void)
         cmocka_unit_test(test_free_by_another_cache_puts_the_block_there),
         cmocka_unit_test(test_alloc_large_is_counted_in_a_real_cache),
         cmocka_unit_test(test_resize_within_the_class_stays),
+        cmocka_unit_test(test_resize_of_a_medium_block_stays_down_to_its_half),
         cmocka_unit_test(test_resize_from_any_size_to_any_keeps_the_contents),
         cmocka_unit_test(test_resize_between_small_and_large_changes_the_kind),
         cmocka_unit_test(test_resize_of_slices_that_outgrow_their_place_makes_a_growing_mapping),
         cmocka_unit_test(test_resize_of_a_mapping_moves_it_without_copying),
         cmocka_unit_test(test_resize_in_place_of_large_objects_follows_their_kind),
+        cmocka_unit_test(test_alloc_from_the_threshold_on_is_a_mapping),
+        cmocka_unit_test(test_alloc_is_large_where_the_limit_has_no_room_for_a_slab),
         cmocka_unit_test(test_without_memory_all_calls_fail_and_change_nothing),
         cmocka_unit_test(test_block_is_served_from_kept_memory_when_there_is_no_other),
         cmocka_unit_test(test_large_object_is_served_from_kept_memory_when_there_is_no_other),

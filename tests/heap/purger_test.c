@@ -112,7 +112,7 @@ static void work(void)
     void *objects[OBJECTS];
     for (unsigned round = 0; round < ROUNDS; round++) {
         for (unsigned i = 0; i < OBJECTS; i++) {
-            CHECK((objects[i] = weir_malloc(100 * KIB)) != NULL);
+            CHECK((objects[i] = weir_calloc(1, 100 * KIB)) != NULL);
             memset(objects[i], 1, 100 * KIB);
         }
         for (unsigned i = 0; i < OBJECTS; i++) {
@@ -275,7 +275,7 @@ static void parks_and_is_woken(void)
         wait_until(waits_for_word, 0);
         put_forward(3600000); /* time alone wakes nobody */
         CHECK(is_parked());
-        void *object = weir_malloc(100 * KIB);
+        void *object = weir_calloc(1, 100 * KIB);
         CHECK(object != NULL && !is_parked());
         weir_free(object);
         wait_until(is_clean, 50);

@@ -301,7 +301,7 @@ static void test_all_gives_back_the_end_of_the_data_segment(void **state)
     char *before = sbrk(0);
     static void *objects[32];
     for (size_t i = 0; i < COUNT_OF(objects); i++) {
-        objects[i] = weir_malloc(100 * KIB);
+        objects[i] = weir_calloc(1, 100 * KIB);
         assert_non_null(objects[i]);
     }
     char *grown = sbrk(0);
@@ -547,7 +547,7 @@ static void test_cache_is_swept_when_it_has_been_idle(void **state)
 static void fill_and_call_slowly(void)
 {
     fill_cache();
-    weir_free(weir_malloc(100 * KIB));
+    weir_free(weir_calloc(1, 100 * KIB));
 }
 
 static void test_cache_in_use_is_not_swept(void **state)

@@ -7,7 +7,12 @@
 
 #define SLICE_BYTES 65536u
 #define LEFT_OVER   50 /* a slab leaves at most one part in so many */
-#define BLOCKS_MIN  8u
+
+/* A slab has at least so many blocks. */
+static unsigned blocks_min(size_t block_bytes)
+{
+    return block_bytes <= SLICE_BYTES ? 8 : 4;
+}
 
 /* The smallest class whose blocks have `size` bytes and lie at multiples of `alignment`. */
 static unsigned smallest_fitting(size_t size, size_t alignment)
@@ -26,7 +31,7 @@ static void test_class_of_every_size_is_the_smallest_that_fits(void **state)
     (void)state;
     for (size_t size = 0; size <= WR_SMALL_MAX_BYTES; size++) {
         unsigned class = wr_size_class_of(size);
-        assert_in_range(class, 1, WR_CLASS_COUNT - 1);
+        assert_in_range(class, 1, wr_size_class_of(WR_SMALL_MAX_BYTES));
         assert_true(wr_size_classes[class].block_bytes >= size);
         assert_true(class == 1 || wr_size_classes[class - 1].block_bytes < size);
     }
@@ -40,18 +45,22 @@ static void test_class_of_zero_bytes_is_the_smallest(void **state)
     assert_int_equal(wr_size_class_of(9), 2);
 }
 
-static void test_class_of_largest_size_is_the_last(void **state)
+static void test_class_of_largest_size_has_blocks_of_it(void **state)
 {
     (void)state;
-    assert_int_equal(wr_size_class_of(WR_SMALL_MAX_BYTES), WR_CLASS_COUNT - 1);
-    assert_int_equal(wr_size_classes[WR_CLASS_COUNT - 1].block_bytes, WR_SMALL_MAX_BYTES);
+    assert_int_equal(wr_size_classes[wr_size_class_of(WR_SMALL_MAX_BYTES)].block_bytes,
+                     WR_SMALL_MAX_BYTES);
+    assert_int_equal(wr_size_class_of_medium(WR_MEDIUM_MAX_BYTES, 1), WR_CLASS_COUNT - 1);
+    assert_int_equal(wr_size_classes[WR_CLASS_COUNT - 1].block_bytes, WR_MEDIUM_MAX_BYTES);
 }
 
 static void test_class_of_size_from_128_wastes_at_most_a_fifth(void **state)
 {
     (void)state;
-    for (size_t size = 128; size <= WR_SMALL_MAX_BYTES; size++) {
-        size_t block_bytes = wr_size_classes[wr_size_class_of(size)].block_bytes;
+    for (size_t size = 128; size <= WR_MEDIUM_MAX_BYTES; size++) {
+        unsigned class =
+            size <= WR_SMALL_MAX_BYTES ? wr_size_class_of(size) : wr_size_class_of_medium(size, 1);
+        size_t block_bytes = wr_size_classes[class].block_bytes;
         assert_true((block_bytes - size) * 5 <= block_bytes);
     }
 }
@@ -77,7 +86,10 @@ static void test_class_of_its_own_block_size_is_the_class(void **state)
 {
     (void)state;
     for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
-        assert_int_equal(wr_size_class_of(wr_size_classes[class].block_bytes), class);
+        size_t bytes = wr_size_classes[class].block_bytes;
+        assert_int_equal(bytes <= WR_SMALL_MAX_BYTES ? wr_size_class_of(bytes)
+                                                     : wr_size_class_of_medium(bytes, 1),
+                         class);
     }
 }
 
@@ -114,7 +126,7 @@ static void test_table_slabs_stay_within_their_limits(void **state)
     unsigned slices_most = 0;
     for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
         const wr_size_class *c = &wr_size_classes[class];
-        assert_in_range(c->blocks, BLOCKS_MIN, WR_SLAB_BLOCKS_MAX);
+        assert_in_range(c->blocks, blocks_min(c->block_bytes), WR_SLAB_BLOCKS_MAX);
         assert_in_range(c->slices, 1, WR_SLAB_SLICES_MAX);
         blocks_most = c->blocks > blocks_most ? c->blocks : blocks_most;
         slices_most = c->slices > slices_most ? c->slices : slices_most;
@@ -140,7 +152,7 @@ static void test_table_slab_leaves_at_most_2_percent_or_the_least(void **state)
         size_t bytes = wr_size_classes[class].block_bytes;
         size_t slices = wr_size_classes[class].slices;
         for (size_t other = 1; other <= WR_SLAB_SLICES_MAX; other++) {
-            if (leaves_little(bytes, slices) || other * SLICE_BYTES / bytes < BLOCKS_MIN) {
+            if (leaves_little(bytes, slices) || other * SLICE_BYTES / bytes < blocks_min(bytes)) {
                 continue;
             }
             /* Shares compared by cross multiplication. */
@@ -156,7 +168,8 @@ static void test_table_slab_is_the_shortest_that_leaves_little(void **state)
     for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
         size_t bytes = wr_size_classes[class].block_bytes;
         for (size_t less = 1; less < wr_size_classes[class].slices; less++) {
-            assert_true(less * SLICE_BYTES / bytes < BLOCKS_MIN || !leaves_little(bytes, less));
+            assert_true(less * SLICE_BYTES / bytes < blocks_min(bytes) ||
+                        !leaves_little(bytes, less));
         }
     }
 }
@@ -232,12 +245,37 @@ static void test_class_of_aligned_beyond_the_small_is_none(void **state)
     }
 }
 
+static void test_class_of_medium_every_size_is_the_smallest_that_fits(void **state)
+{
+    (void)state;
+    for (size_t alignment = 1; alignment <= WR_SMALL_MAX_BYTES; alignment *= 2) {
+        for (size_t size = WR_SMALL_MAX_BYTES + 1; size <= WR_MEDIUM_MAX_BYTES; size += 13) {
+            assert_int_equal(wr_size_class_of_medium(size, alignment),
+                             smallest_fitting(size, alignment));
+        }
+    }
+}
+
+static void test_class_of_medium_beyond_the_medium_is_none(void **state)
+{
+    (void)state;
+    for (size_t alignment = 1; alignment != 0; alignment *= 2) {
+        assert_int_equal(wr_size_class_of_medium(WR_MEDIUM_MAX_BYTES + 1, alignment),
+                         WR_CLASS_NONE);
+        assert_int_equal(wr_size_class_of_medium(SIZE_MAX, alignment), WR_CLASS_NONE);
+        if (alignment > WR_SMALL_MAX_BYTES) {
+            assert_int_equal(wr_size_class_of_medium(WR_MEDIUM_MAX_BYTES, alignment),
+                             WR_CLASS_NONE);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_class_of_every_size_is_the_smallest_that_fits),
         cmocka_unit_test(test_class_of_zero_bytes_is_the_smallest),
-        cmocka_unit_test(test_class_of_largest_size_is_the_last),
+        cmocka_unit_test(test_class_of_largest_size_has_blocks_of_it),
         cmocka_unit_test(test_class_of_size_from_128_wastes_at_most_a_fifth),
         cmocka_unit_test(test_class_of_size_below_128_wastes_less_than_a_step),
         cmocka_unit_test(test_class_of_size_from_16_has_blocks_at_multiples_of_16),
@@ -253,6 +291,8 @@ int main(void)
         cmocka_unit_test(test_class_of_aligned_to_8_and_less_is_the_class_of_the_size),
         cmocka_unit_test(test_class_of_aligned_blocks_lie_at_multiples_in_the_slab),
         cmocka_unit_test(test_class_of_aligned_beyond_the_small_is_none),
+        cmocka_unit_test(test_class_of_medium_every_size_is_the_smallest_that_fits),
+        cmocka_unit_test(test_class_of_medium_beyond_the_medium_is_none),
     };
     return cmocka_run_group_tests_name("size_class", tests, NULL, NULL);
 }
