@@ -1,8 +1,8 @@
 /* fast_path: N pairs of an allocation and a free, for ci/check/fast_path and bench/compare to count
  * instructions.
  *
- * Called as `fast_path PAIR SIZE N`, PAIR one of malloc, calloc, sized. The pointer goes through a
- * volatile, so that the compiler keeps both calls. */
+ * Called as `fast_path PAIR SIZE N`, PAIR one of malloc, calloc, sized, realloc. The pointer goes
+ * through a volatile, so that the compiler keeps both calls. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,6 +35,16 @@ static void sized_pairs(size_t size, long n)
     }
 }
 
+/* The block moves to another class, between two that need not be the same. */
+static void realloc_pairs(size_t size, long n)
+{
+    for (long i = 0; i < n; i++) {
+        escape = malloc(size);
+        escape = realloc(escape, 2 * size);
+        free(escape);
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 4)
@@ -47,6 +57,8 @@ int main(int argc, char **argv)
         calloc_pairs(size, n);
     else if (strcmp(argv[1], "sized") == 0)
         sized_pairs(size, n);
+    else if (strcmp(argv[1], "realloc") == 0)
+        realloc_pairs(size, n);
     else
         return 2;
     return 0;

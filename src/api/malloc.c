@@ -34,12 +34,29 @@ void *weir_calloc(size_t count, size_t size)
     return memset(block, 0, bytes);
 }
 
+/* Moves what the block at ptr, of a class, holds of `size` bytes to another block. */
+WR_NOINLINE static void *move(void *block, void *ptr, size_t mark, size_t size)
+{
+    memcpy(block, ptr, wr_min(wr_size_classes[mark / WR_CLASS_MARK_UNIT].block_bytes, size));
+    if (WR_UNLIKELY(!wr_fast_push(mark, ptr))) {
+        wr_slow_free_moved(ptr);
+    }
+    return block;
+}
+
 void *weir_realloc(void *ptr, size_t size)
 {
-    /* Same class, same block: the common case of buffers that hardly grow. */
-    if (WR_LIKELY(size - 1 < WR_SMALL_MAX_BYTES && ptr != NULL) &&
-        wr_region_class_of((uintptr_t)ptr) == wr_size_class_of(size)) {
-        return ptr;
+    if (WR_LIKELY(size - 1 < WR_SMALL_MAX_BYTES)) {
+        size_t old_mark = wr_region_mark_of((uintptr_t)ptr);
+        size_t mark = wr_size_mark_of(size);
+        /* Same class, same block: the common case of buffers that hardly grow. */
+        if (WR_LIKELY(old_mark == mark)) {
+            return ptr;
+        }
+        void *block;
+        if (old_mark != wr_class_mark_of(WR_CLASS_NONE) && WR_LIKELY(wr_fast_pop(mark, &block))) {
+            return move(block, ptr, old_mark, size);
+        }
     }
     return wr_slow_realloc(ptr, size);
 }

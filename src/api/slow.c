@@ -176,6 +176,12 @@ void wr_slow_free_sized(void *ptr, size_t size)
     }
 }
 
+void wr_slow_free_moved(void *ptr)
+{
+    wr_alloc_free(wr_cache_self, ptr, "realloc");
+    wr_limit_answer(); /* a purge may claim, and so charge, for a moment */
+}
+
 void wr_slow_free_aligned_sized(void *ptr, size_t alignment, size_t size)
 {
     if (ptr != NULL) {

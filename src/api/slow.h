@@ -17,6 +17,8 @@ WR_NOINLINE void *wr_slow_realloc(void *ptr, size_t size);
 WR_NOINLINE void wr_slow_free(void *ptr);
 WR_NOINLINE void wr_slow_free_sized(void *ptr, size_t size);
 WR_NOINLINE void wr_slow_free_aligned_sized(void *ptr, size_t alignment, size_t size);
+/* What a realloc on the fast path has moved away from; the thread has a cache. */
+WR_NOINLINE void wr_slow_free_moved(void *ptr);
 
 /* C++: of which operator a block is. For new, `caller` is the program's. */
 typedef enum wr_slow_operator { WR_OPERATOR_PLAIN, WR_OPERATOR_ARRAY } wr_slow_operator;

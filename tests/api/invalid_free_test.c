@@ -95,6 +95,24 @@ static void realloc_it(void *ptr)
     (void)block;
 }
 
+static void realloc_it_twice(void *ptr)
+{
+    realloc_it(ptr);
+    realloc_it(ptr);
+}
+
+static void test_realloc_twice_from_cache_to_cache_aborts(void **state)
+{
+    (void)state;
+    void *room = t_malloc(100); /* so that the first realloc finds a block, and so does the other */
+    void *more = t_malloc(100);
+    void *block = t_malloc(BLOCK_BYTES);
+    t_free(room);
+    t_free(more);
+    expect_abort(realloc_it_twice, block, "realloc(): double free", block);
+    t_free(block);
+}
+
 static void test_free_stack_address_aborts_as_foreign(void **state)
 {
     (void)state;
@@ -306,6 +324,7 @@ int main(void)
         cmocka_unit_test(test_free_inside_foreign_mapping_aborts_as_foreign),
         cmocka_unit_test(test_free_impossible_address_aborts_as_foreign),
         cmocka_unit_test(test_realloc_foreign_address_aborts_as_foreign),
+        cmocka_unit_test(test_realloc_twice_from_cache_to_cache_aborts),
         cmocka_unit_test(test_free_of_a_block_twice_in_a_row_aborts_at_once),
         cmocka_unit_test(test_free_of_block_free_in_its_slab_aborts_as_double),
         cmocka_unit_test(test_free_of_block_freed_by_another_thread_aborts_as_double),
