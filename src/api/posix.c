@@ -59,6 +59,10 @@ void *weir_pvalloc(size_t size)
 
 size_t weir_malloc_usable_size(const void *ptr)
 {
+    unsigned class = wr_region_class_of((uintptr_t)ptr);
+    if (WR_LIKELY(class != WR_CLASS_NONE)) {
+        return wr_size_classes[class].block_bytes;
+    }
     return ptr == NULL ? 0 : wr_slow_usable_size(ptr);
 }
 

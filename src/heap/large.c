@@ -102,9 +102,9 @@ static void make_zero(wr_span *span, size_t reserved_bytes, size_t bytes)
 }
 
 /* A kept mapping that fits; NULL if there is none, or the limit forbids what it has too little. */
-static void *reuse_mapping(size_t bytes, bool zero, uint8_t growths)
+static void *reuse_mapping(size_t bytes, size_t alignment, bool zero, uint8_t growths)
 {
-    wr_kept kept = wr_keep_take(wr_mapping_length(bytes));
+    wr_kept kept = wr_keep_take(wr_mapping_length(bytes), alignment);
     if (kept.start == 0) {
         return NULL;
     }
@@ -121,7 +121,7 @@ static void *reuse_mapping(size_t bytes, bool zero, uint8_t growths)
 
 static void *alloc_mapping(size_t bytes, size_t alignment, bool zero, uint8_t growths)
 {
-    void *object = alignment <= WR_SLICE_BYTES ? reuse_mapping(bytes, zero, growths) : NULL;
+    void *object = reuse_mapping(bytes, alignment, zero, growths);
     if (object != NULL) {
         return object;
     }

@@ -36,7 +36,7 @@ unsigned wr_size_class_of_aligned(size_t size, size_t alignment)
 
 unsigned wr_size_class_of_medium(size_t size, size_t alignment)
 {
-    if (size > WR_MEDIUM_MAX_BYTES || alignment > WR_SMALL_MAX_BYTES) {
+    if (size > WR_MEDIUM_MAX_BYTES || alignment > WR_SLICE_BYTES) {
         return WR_CLASS_NONE;
     }
     unsigned class = wr_size_class_of(WR_SMALL_MAX_BYTES);

@@ -81,8 +81,8 @@ WR_INLINE unsigned wr_size_line_blocks(uint32_t block_bytes)
  */
 unsigned wr_size_class_of_aligned(size_t size, size_t alignment);
 
-/* The medium class for a block of size bytes, above WR_SMALL_MAX_BYTES, at a multiple of alignment;
- * WR_CLASS_NONE if no class has such blocks. */
+/* Medium class for a block of size bytes at a multiple of alignment, one of the two above
+ * WR_SMALL_MAX_BYTES; WR_CLASS_NONE if none has such blocks. */
 unsigned wr_size_class_of_medium(size_t size, size_t alignment);
 
 #endif

@@ -216,7 +216,7 @@ static void test_free_of_a_mapping_keeps_all_its_address_space(void **state)
     release(object);
     assert_int_equal(wr_keep_bytes(), 2 * MIB);
     assert_null(wr_span_find((uintptr_t)object));
-    wr_kept kept = wr_keep_take(2 * MIB);
+    wr_kept kept = wr_keep_take(2 * MIB, WR_SLICE_BYTES);
     assert_int_equal(kept.start, (uintptr_t)object);
     wr_keep_put(kept.start, kept.bytes);
 }
@@ -749,16 +749,19 @@ static void test_zero_from_a_kept_mapping_reads_as_zero(void **state)
     }
 }
 
-static void test_aligned_object_comes_from_no_kept_mapping(void **state)
+static void test_aligned_object_comes_from_a_kept_mapping_that_is_aligned(void **state)
 {
     (void)state;
-    char *object = wr_large_alloc(1 * MIB, 16, false);
-    assert_non_null(object);
+    char *object = wr_large_alloc(1 * MIB, 4 * MIB, false);
+    assert_true(is_aligned(object, 4 * MIB));
+    size_t more = 2 * ((uintptr_t)object & -(uintptr_t)object); /* an alignment that it has not */
     release(object);
     size_t kept = wr_keep_bytes();
-    char *aligned = wr_large_alloc(1 * MIB, 4 * MIB, false);
-    assert_true(is_aligned(aligned, 4 * MIB));
+    char *aligned = wr_large_alloc(1 * MIB, more, false);
+    assert_true(is_aligned(aligned, more));
     assert_int_equal(wr_keep_bytes(), kept);
+    assert_ptr_equal(wr_large_alloc(1 * MIB, 4 * MIB, false), object);
+    release(object);
     release(aligned);
     (void)wr_keep_release_all();
 }
@@ -994,7 +997,7 @@ int main(void)
     const struct CMUnitTest pinned[] = {
         cmocka_unit_test(test_kept_mapping_is_used_again_with_what_is_above_the_size_as_reserve),
         cmocka_unit_test(test_zero_from_a_kept_mapping_reads_as_zero),
-        cmocka_unit_test(test_aligned_object_comes_from_no_kept_mapping),
+        cmocka_unit_test(test_aligned_object_comes_from_a_kept_mapping_that_is_aligned),
         cmocka_unit_test(test_alloc_without_memory_for_the_descriptor_gives_all_back),
         cmocka_unit_test(test_free_by_several_threads_at_once_succeeds_for_one),
         cmocka_unit_test(test_descriptor_whose_addresses_pass_through_the_kernel_has_no_race),

@@ -248,7 +248,9 @@ static void test_class_of_aligned_beyond_the_small_is_none(void **state)
 static void test_class_of_medium_every_size_is_the_smallest_that_fits(void **state)
 {
     (void)state;
-    for (size_t alignment = 1; alignment <= WR_SMALL_MAX_BYTES; alignment *= 2) {
+    for (size_t alignment = 1; alignment <= SLICE_BYTES; alignment *= 2) {
+        assert_int_equal(wr_size_class_of_medium(1, SLICE_BYTES),
+                         smallest_fitting(SLICE_BYTES, SLICE_BYTES));
         for (size_t size = WR_SMALL_MAX_BYTES + 1; size <= WR_MEDIUM_MAX_BYTES; size += 13) {
             assert_int_equal(wr_size_class_of_medium(size, alignment),
                              smallest_fitting(size, alignment));
@@ -263,7 +265,7 @@ static void test_class_of_medium_beyond_the_medium_is_none(void **state)
         assert_int_equal(wr_size_class_of_medium(WR_MEDIUM_MAX_BYTES + 1, alignment),
                          WR_CLASS_NONE);
         assert_int_equal(wr_size_class_of_medium(SIZE_MAX, alignment), WR_CLASS_NONE);
-        if (alignment > WR_SMALL_MAX_BYTES) {
+        if (alignment > SLICE_BYTES) {
             assert_int_equal(wr_size_class_of_medium(WR_MEDIUM_MAX_BYTES, alignment),
                              WR_CLASS_NONE);
         }
