@@ -45,6 +45,12 @@ WR_INLINE unsigned wr_lowest_bit(uint64_t x)
     return (unsigned)__builtin_ctzll(x);
 }
 
+/* Index of the highest bit set; x is not 0. */
+WR_INLINE unsigned wr_highest_bit(uint64_t x)
+{
+    return WR_WORD_BITS - 1 - (unsigned)__builtin_clzll(x);
+}
+
 /* Ones from bit 0 up to the first zero, and from bit 63 down. */
 WR_INLINE unsigned wr_low_ones(uint64_t x)
 {

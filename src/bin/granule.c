@@ -16,7 +16,7 @@ static _Atomic size_t absent_bytes; /* relaxed: a statistic */
 unsigned wr_granule_shift(size_t slab_bytes)
 {
     size_t bytes = wr_max(slab_bytes / GRANULES_MAX, wr_host_page_bytes());
-    return WR_WORD_BITS - (unsigned)__builtin_clzll(bytes - 1);
+    return wr_highest_bit(bytes - 1) + 1;
 }
 
 static unsigned granule_count(const wr_span *slab, unsigned shift)

@@ -131,7 +131,7 @@ void wr_leaks_print(void)
         return;
     }
     census of = {.room = WR_SLICE_BYTES / sizeof(group)};
-    of.room = (size_t)1 << (WR_WORD_BITS - 1 - (unsigned)__builtin_clzll(of.room));
+    of.room = (size_t)1 << wr_highest_bit(of.room);
     of.groups = wr_vm_map(TABLE_BYTES(of.room), WR_SLICE_BYTES);
     if (of.groups != NULL) {
         wr_check_each(count, &of);

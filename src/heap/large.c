@@ -131,7 +131,7 @@ static void *alloc_mapping(size_t bytes, size_t alignment, bool zero, uint8_t gr
 
 bool wr_large_is_below_threshold(size_t size)
 {
-    return whole_pages(size) < threshold();
+    return size < threshold();
 }
 
 /* Small objects, and where there are many mappings all but the largest, are better on slices. */

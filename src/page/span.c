@@ -134,7 +134,7 @@ static unsigned find_head(wr_region *region, unsigned slice)
         /* Observes the fields of the span; pairs with wr_span_open(). */
         uint64_t heads = wr_load_acquire(&region->slices[word].head) & mask;
         if (heads != 0) {
-            return word * WR_WORD_BITS + (WR_WORD_BITS - 1 - (unsigned)__builtin_clzll(heads));
+            return word * WR_WORD_BITS + wr_highest_bit(heads);
         }
         if (word == 0) {
             return WR_REGION_SLICES;

@@ -17,7 +17,7 @@ const wr_class_mark wr_size_marks[WR_SMALL_MAX_BYTES / WR_CLASS_STEP + 1] = {
  * small class and the largest medium one are powers of two, so the search ends. */
 static unsigned first_aligned(unsigned class, size_t alignment)
 {
-    while (wr_size_classes[class].block_bytes % alignment != 0) {
+    while ((wr_size_classes[class].block_bytes & (alignment - 1)) != 0) {
         class ++;
     }
     return class;
@@ -39,9 +39,11 @@ unsigned wr_size_class_of_medium(size_t size, size_t alignment)
     if (size > WR_MEDIUM_MAX_BYTES || alignment > WR_SLICE_BYTES) {
         return WR_CLASS_NONE;
     }
-    unsigned class = wr_size_class_of(WR_SMALL_MAX_BYTES);
-    while (wr_size_classes[class].block_bytes < size) {
-        class ++;
-    }
+    /* Four classes a doubling: which doubling, and which quarter of it. */
+    size_t last = wr_max(size, WR_SMALL_MAX_BYTES + 1) - 1;
+    unsigned doubling = wr_highest_bit(last);
+    unsigned class = wr_size_class_of(WR_SMALL_MAX_BYTES) + 1;
+    class += 4 * (doubling - wr_highest_bit(WR_SMALL_MAX_BYTES));
+    class += (unsigned)(last >> (doubling - 2)) % 4;
     return first_aligned(class, alignment);
 }

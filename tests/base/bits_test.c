@@ -89,6 +89,15 @@ static void test_min_and_max_pick_either_side(void **state)
     assert_int_equal(wr_max(7, 7), 7);
 }
 
+static void test_highest_bit_ignores_the_bits_below(void **state)
+{
+    (void)state;
+    for (unsigned bit = 0; bit < WR_WORD_BITS; bit++) {
+        assert_int_equal(wr_highest_bit((uint64_t)1 << bit), bit);
+        assert_int_equal(wr_highest_bit(ALL_ONES >> (WR_WORD_BITS - 1 - bit)), bit);
+    }
+}
+
 static void test_lowest_bit_ignores_the_bits_above(void **state)
 {
     (void)state;
@@ -207,6 +216,7 @@ int main(void)
         cmocka_unit_test(test_divide_up_gives_the_least_sufficient_count),
         cmocka_unit_test(test_divide_up_of_largest_size_does_not_overflow),
         cmocka_unit_test(test_min_and_max_pick_either_side),
+        cmocka_unit_test(test_highest_bit_ignores_the_bits_below),
         cmocka_unit_test(test_lowest_bit_ignores_the_bits_above),
         cmocka_unit_test(test_count_bits_counts_every_bit),
         cmocka_unit_test(test_mask_has_exactly_the_bits_asked_for),

@@ -389,9 +389,9 @@ static void alloc_with_a_threshold(void *unused)
 {
     (void)unused;
     wr_large_pin_threshold(64 * KIB);
-    CHECK(kind_of(wr_alloc(real, 60 * KIB, 1)) == WR_SPAN_SLAB);
-    CHECK(kind_of(wr_alloc(real, 60 * KIB + 1, 1)) == WR_SPAN_MAPPED); /* in whole pages */
-    CHECK(wr_alloc_good_size(60 * KIB + 1) == 64 * KIB);
+    CHECK(kind_of(wr_alloc(real, 64 * KIB - 1, 1)) == WR_SPAN_SLAB);
+    CHECK(kind_of(wr_alloc(real, 64 * KIB, 1)) == WR_SPAN_MAPPED);
+    CHECK(wr_alloc_good_size(65 * KIB) == 68 * KIB);
 }
 
 static void test_alloc_from_the_threshold_on_is_a_mapping(void **state)
