@@ -13,6 +13,7 @@
 
 #include "api/fast.h"
 #include "bin/bin.h"
+#include "bin/return.h"
 #include "cache/capacity.h"
 #include "cache/park.h"
 #include "cache/steal.h"
@@ -72,7 +73,7 @@ static void check_bin(void)
         CHECK(atomic_load(&bin->slabs) == 1);
         CHECK(kept->is_spare == 0 && atomic_load(&bin->spares) == 0);
         CHECK(wr_slab_count_racy(kept) == BLOCKS - 1);
-        wr_bin_return(1, &block, "stress");
+        wr_return(1, &block, "stress");
         wr_bin_give_up(kept);
         CHECK(kept->is_spare == 1 && atomic_load(&bin->spares) == 1);
     }
@@ -109,7 +110,7 @@ static void take_two_slabs(void)
 static void take_one_beside_the_spare(void)
 {
     take_two_slabs();
-    wr_bin_return(BLOCKS, blocks, "stress");
+    wr_return(BLOCKS, blocks, "stress");
     CHECK(atomic_load(&bin->spares) == 1);
     memmove(blocks, blocks + BLOCKS, BLOCKS * sizeof blocks[0]);
 }
@@ -130,28 +131,28 @@ static void take_and_keep_one(void)
 static void take_half(void)
 {
     take_one();
-    wr_bin_return(4, blocks + 4, "stress");
+    wr_return(4, blocks + 4, "stress");
     CHECK(wr_slab_count_racy(kept_by[0]) == 4);
 }
 
 static void return_low(void)
 {
-    wr_bin_return(4, blocks, "stress");
+    wr_return(4, blocks, "stress");
 }
 
 static void return_high(void)
 {
-    wr_bin_return(4, blocks + 4, "stress");
+    wr_return(4, blocks + 4, "stress");
 }
 
 static void return_slab(void)
 {
-    wr_bin_return(BLOCKS, blocks, "stress");
+    wr_return(BLOCKS, blocks, "stress");
 }
 
 static void return_other_slab(void)
 {
-    wr_bin_return(BLOCKS, blocks + BLOCKS, "stress");
+    wr_return(BLOCKS, blocks + BLOCKS, "stress");
 }
 
 static void give_up(void)
@@ -188,7 +189,7 @@ static void finish_refill(unsigned side)
         const unsigned char *block = refilled[side][i];
         CHECK(block[0] == 'a' + side && memcmp(block, block + 1, BLOCK_BYTES - 1) == 0);
     }
-    wr_bin_return(counts[side], refilled[side], "stress");
+    wr_return(counts[side], refilled[side], "stress");
     wr_bin_give_up(kept_by[side]);
     counts[side] = 0;
 }
@@ -203,7 +204,7 @@ static void finish_refills(void)
 {
     finish_refill(0);
     finish_refill(1);
-    wr_bin_return(4, blocks, "stress");
+    wr_return(4, blocks, "stress");
     check_bin();
 }
 
@@ -481,7 +482,7 @@ static void warm_victim(void)
     void *warm[WARM];
     take_slab(0, &kept_by[0]);
     memcpy(warm, blocks, sizeof warm);
-    wr_bin_return(BLOCKS - WARM, blocks + WARM, "stress");
+    wr_return(BLOCKS - WARM, blocks + WARM, "stress");
     wr_bin_give_up(kept_by[0]);
     for (unsigned i = 0; i < WARM; i++) {
         wr_cache_entry *top = atomic_load(&victim->top[class]);

@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #include "bin/bin.h"
+#include "bin/return.h"
 #include "cache/capacity.h"
 #include "cache/park.h"
 #include "cache/steal.h"
@@ -170,7 +171,7 @@ static int go_on_in_child(void *unused)
         for (unsigned i = 0; i < LIVE; i++) {
             held_check(&live[s][i]);
             void *block = live[s][i].block;
-            wr_bin_return(1, &block, "stress");
+            wr_return(1, &block, "stress");
         }
     }
     return 0;
@@ -247,7 +248,7 @@ static void exhaust_slab(void)
 static void put_back_slab(void *popped)
 {
     push(popped);
-    wr_bin_return(out, blocks, "stress");
+    wr_return(out, blocks, "stress");
     out = 0;
     exhausted = NULL;
 }
@@ -300,7 +301,7 @@ static bool was_kept; /* the slab, when the block came back */
 static void return_one(void)
 {
     was_kept = (atomic_load(&exhausted->state) & WR_SLAB_OWNED) != 0;
-    wr_bin_return(1, &blocks[--out], "stress");
+    wr_return(1, &blocks[--out], "stress");
     steps_call_at(steps_to_fork, fork_between);
 }
 

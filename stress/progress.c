@@ -21,6 +21,7 @@
 
 #include "base/options.h"
 #include "bin/bin.h"
+#include "bin/return.h"
 #include "cache/steal.h"
 #include "heap/heap.h"
 #include "heap/reclaim.h"
@@ -81,19 +82,19 @@ static void fill_several_and_give_up(void)
         CHECK(held < ASIDE);
         aside[held++] = blocks[0];
     }
-    wr_bin_return(held, aside, "stress");
+    wr_return(held, aside, "stress");
 }
 
 static void flush(void)
 {
-    wr_bin_return(count, blocks, "stress");
+    wr_return(count, blocks, "stress");
     count = 0;
 }
 
 /* The slab is nobody's and keeps a block out, so it gets listed. */
 static void flush_but_one(void)
 {
-    wr_bin_return(count - 1, blocks + 1, "stress");
+    wr_return(count - 1, blocks + 1, "stress");
     count = 1;
 }
 

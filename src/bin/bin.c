@@ -5,7 +5,6 @@
 #include "os/vm.h"
 #include "base/options.h"
 #include "base/report.h"
-#include "base/sort.h"
 #include "bin/granule.h"
 #include "os/host.h"
 #include "page/extent.h"
@@ -380,30 +379,7 @@ void wr_bin_recover(wr_bin *bins)
     }
 }
 
-WR_COLD WR_NORETURN static void report_block(const wr_span *slab, uintptr_t address,
-                                             const char *what, const char *function)
-{
-    uint32_t index = wr_size_class_divide((uint32_t)(address - slab->start), slab->reciprocal);
-    wr_misuse misuse = {.function = function, .what = what, .address = address};
-    if (index < slab->blocks) {
-        misuse.block = slab->start + (uintptr_t)index * slab->block_bytes;
-        misuse.block_bytes = slab->block_bytes;
-    } else {
-        misuse.detail = "is behind the last block of its slab";
-    }
-    wr_report_misuse(&misuse);
-}
-
-static void put(wr_span *slab, uint32_t word, uint64_t bits, const char *function)
-{
-    uint64_t twice = wr_slab_put(slab, word, bits);
-    if (WR_UNLIKELY(twice != 0)) {
-        uintptr_t index = word * WR_WORD_BITS + wr_lowest_bit(twice);
-        report_block(slab, slab->start + index * slab->block_bytes, "double free", function);
-    }
-}
-
-static void add(wr_span *slab, unsigned count)
+void wr_bin_add(wr_span *slab, unsigned count)
 {
     wr_bin *bin = slab->bin; /* read while our blocks still keep the slab in use */
     switch (wr_slab_add(slab, count)) {
@@ -415,76 +391,5 @@ static void add(wr_span *slab, unsigned count)
     case WR_SLAB_DUTY_EMPTY:
         claim_empty(bin, slab);
         break;
-    }
-}
-
-/* Returns the blocks from *blocks on that lie in one slab; their number. */
-static unsigned return_to_slab(wr_span *slab, unsigned count, void **blocks, const char *function)
-{
-    uintptr_t end = slab->start + slab->bytes;
-    wr_slab_place pending = {0, 0}; /* bits of one word that are yet to be put */
-    unsigned n = 0;
-    for (; n < count && (uintptr_t)blocks[n] < end; n++) {
-        wr_slab_place place;
-        if (WR_UNLIKELY(!wr_slab_locate(slab, (uintptr_t)blocks[n], &place))) {
-            report_block(slab, (uintptr_t)blocks[n], "not a block start", function);
-        }
-        if (place.word != pending.word && pending.bit != 0) {
-            put(slab, pending.word, pending.bit, function);
-            pending.bit = 0;
-        }
-        if (WR_UNLIKELY((pending.bit & place.bit) != 0)) {
-            report_block(slab, (uintptr_t)blocks[n], "double free", function);
-        }
-        pending.word = place.word;
-        pending.bit |= place.bit;
-    }
-    put(slab, pending.word, pending.bit, function);
-    add(slab, n);
-    return n;
-}
-
-static _Atomic(wr_bin_outsider *) outsider; /* relaxed: set while there is one thread */
-
-void wr_bin_set_outsider(wr_bin_outsider *new_outsider)
-{
-    wr_store_relaxed(&outsider, new_outsider);
-}
-
-WR_COLD static void return_outside(void *block, const char *function)
-{
-    wr_bin_outsider *other = wr_load_relaxed(&outsider);
-    if (other == NULL || !other(block, function)) {
-        wr_misuse misuse = {.function = function,
-                            .what = "foreign pointer",
-                            .address = (uintptr_t)block,
-                            .detail = "is in no slab"};
-        wr_report_misuse(&misuse);
-    }
-}
-
-/* The blocks are sorted: those of one slab, and of one word of its bitmap, come together. */
-static void return_sorted(unsigned count, void **blocks, const char *function)
-{
-    for (unsigned done = 0; done < count;) {
-        wr_span *slab = wr_span_find((uintptr_t)blocks[done]);
-        if (WR_UNLIKELY(slab == NULL || wr_span_kind_of(slab) != WR_SPAN_SLAB)) {
-            return_outside(blocks[done++], function);
-            continue;
-        }
-        done += return_to_slab(slab, count - done, blocks + done, function);
-    }
-}
-
-void wr_bin_return(unsigned count, void **blocks, const char *function)
-{
-    if (wr_sort_is_done(count, blocks)) {
-        return_sorted(count, blocks, function);
-        return;
-    }
-    for (unsigned done = 0; done < count; done += WR_SORT_MOST) {
-        unsigned n = (unsigned)wr_min(count - done, WR_SORT_MOST);
-        wr_sort(n, blocks + done);
-        return_sorted(n, blocks + done, function);
     }
 }

@@ -7,9 +7,10 @@
  *
  * | operation | progress                                                                      |
  * | refill    | lock-free; blocking only where the page heap has to grow (page/extent)        |
- * | return    | lock-free                                                                     |
+ * | add       | lock-free                                                                     |
  * | give up   | lock-free                                                                     |
- * A thread that stops in the middle holds back at most the slab it works on and its batch. */
+ * A thread that stops in the middle holds back at most the slab it works on and its batch; slabs
+ * that the batch goes to are not listed for it until it goes on. */
 #ifndef WR_BIN_BIN_H
 #define WR_BIN_BIN_H
 
@@ -41,6 +42,10 @@ WR_INLINE bool wr_bin_is_sparse(const wr_bin *bin)
     return wr_load_relaxed(&bin->sparse) != 0; /* a hint */
 }
 
+/* `count` blocks have been put into a slab (wr_slab_put): adds them, and lists the slab or looks
+ * after it where that has become the caller's to do. */
+void wr_bin_add(wr_span *slab, unsigned count);
+
 /* Gives up a slab that the caller owns. */
 void wr_bin_give_up(wr_span *slab);
 
@@ -69,15 +74,5 @@ typedef enum wr_trim {
  * retired, and granules (bin/granule.h) of others give up their page frames. Slabs that threads own
  * are left alone. Lock-free; holds one slab at a time. */
 void wr_bin_trim(wr_bin *bin, wr_trim how, wr_bin_census *census);
-
-/* Who takes blocks that come back and lie in no slab: true if it is its own. Set while the process
- * starts, for those that a sized free brought into a cache (diag/guard.h). */
-typedef bool wr_bin_outsider(void *block, const char *function);
-void wr_bin_set_outsider(wr_bin_outsider *outsider);
-
-/* Returns blocks of slabs, of any bins, to where they came from. Sorts the array by address, a part
- * at a time. Misuse (no block start, block already free) is reported in the name of `function` and
- * aborts. */
-void wr_bin_return(unsigned count, void **blocks, const char *function);
 
 #endif

@@ -102,14 +102,15 @@ static unsigned take(wr_span *slab, unsigned most, bool present, unsigned line, 
         if (bits == 0) {
             continue;
         }
-        bits = shuffled ? some_bits(bits, most - taken) : wr_lowest_bits(bits, most - taken);
+        bits = shuffled ? some_bits(bits, most - taken) : bits;
+        uintptr_t start = slab->start + (size_t)w * WR_WORD_BITS * slab->block_bytes;
+        uint64_t left = bits;
+        for (; left != 0 && taken < most; left &= left - 1) {
+            out[taken++] = (void *)(start + (size_t)wr_lowest_bit(left) * slab->block_bytes);
+        }
         /* Linearisation point. Observes what the last users of the blocks did; pairs with
          * wr_slab_put(). */
-        (void)wr_fetch_and_acq_rel(&slab->free_bits[w], ~bits);
-        for (; bits != 0; bits &= bits - 1) {
-            size_t index = w * WR_WORD_BITS + wr_lowest_bit(bits);
-            out[taken++] = (void *)(slab->start + index * slab->block_bytes);
-        }
+        (void)wr_fetch_and_acq_rel(&slab->free_bits[w], left | ~bits);
     }
     if (taken != 0) {
         /* Relaxed: the owner reads the count next, and who claims the slab later is ordered by the
@@ -156,15 +157,6 @@ unsigned wr_slab_take_lines(wr_span *slab, unsigned most, void **out)
         return 0;
     }
     return take(slab, most / line * line, false, line, out);
-}
-
-bool wr_slab_locate(const wr_span *slab, uintptr_t address, wr_slab_place *place)
-{
-    uint32_t offset = (uint32_t)(address - slab->start);
-    uint32_t index = wr_size_class_divide(offset, slab->reciprocal);
-    place->word = index / WR_WORD_BITS;
-    place->bit = (uint64_t)1 << (index % WR_WORD_BITS);
-    return index * slab->block_bytes == offset && index < slab->blocks;
 }
 
 uint64_t wr_slab_put(wr_span *slab, uint32_t word, uint64_t bits)

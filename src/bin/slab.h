@@ -82,7 +82,14 @@ typedef struct wr_slab_place {
 } wr_slab_place;
 
 /* The bit of the block that starts at address, which lies in the slab; false if no block does. */
-bool wr_slab_locate(const wr_span *slab, uintptr_t address, wr_slab_place *place);
+WR_INLINE bool wr_slab_locate(const wr_span *slab, uintptr_t address, wr_slab_place *place)
+{
+    uint32_t offset = (uint32_t)(address - slab->start);
+    uint32_t index = wr_size_class_divide(offset, slab->reciprocal);
+    place->word = index / WR_WORD_BITS;
+    place->bit = (uint64_t)1 << (index % WR_WORD_BITS);
+    return index * slab->block_bytes == offset && index < slab->blocks;
+}
 
 /* First half of giving blocks of one bitmap word back: sets their bits. Returns the bits that were
  * set already, blocks freed twice; the count is not theirs. */

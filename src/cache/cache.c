@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/options.h"
+#include "bin/return.h"
 #include "cache/capacity.h"
 #include "cache/park.h"
 #include "cache/stack.h"
@@ -119,7 +120,7 @@ static void flush(wr_cache *cache, unsigned class, unsigned count, const char *f
     while (count > 0) {
         unsigned n = count < WR_BATCH_BLOCKS ? count : WR_BATCH_BLOCKS;
         take_oldest(cache, class, n, blocks);
-        wr_bin_return(n, blocks, function);
+        wr_return(n, blocks, function);
         count -= n;
     }
 }
@@ -258,7 +259,7 @@ void wr_cache_overflow(wr_cache *cache, unsigned class, void *block, const char 
 {
     if (WR_UNLIKELY(!enter(cache))) {
         wr_cache_count_up(&cache->slow_calls, 1);
-        wr_bin_return(1, &block, function);
+        wr_return(1, &block, function);
         return;
     }
     count_slow_call(cache, class);
@@ -268,7 +269,7 @@ void wr_cache_overflow(wr_cache *cache, unsigned class, void *block, const char 
     unsigned capacity = cache->capacity[class];
     if (wr_stack_is_closed(cache, class)) {
         leave(cache);
-        wr_bin_return(1, &block, function);
+        wr_return(1, &block, function);
         return;
     }
     if (wr_stack_length(cache, class) == capacity) {

@@ -1,6 +1,7 @@
 /* See steal.h. */
 #include "cache/steal.h"
 
+#include "bin/return.h"
 #include "cache/capacity.h"
 #include "os/barrier.h"
 
@@ -76,11 +77,11 @@ static void take_from_bin(wr_cache *cache, unsigned class, bool ordered)
         blocks[count++] = wr_load_relaxed(entry);
         wr_store_relaxed(entry, NULL);
         if (count == WR_BATCH_BLOCKS) {
-            wr_bin_return(count, blocks, "purge");
+            wr_return(count, blocks, "purge");
             count = 0;
         }
     }
-    wr_bin_return(count, blocks, "purge");
+    wr_return(count, blocks, "purge");
     wr_store_relaxed(&cache->base[class], entry); /* published by let_go() */
     if (ordered) {
         /* What the thread frees from here on makes a slow call, which opens the bin again: else

@@ -3,6 +3,7 @@
 
 #include "base/options.h"
 #include "bin/bin.h"
+#include "bin/return.h"
 #include "diag/finding.h"
 #include "diag/memcheck.h"
 #include "diag/quarantine.h"
@@ -69,7 +70,7 @@ static void return_block(uintptr_t address)
     wr_span *span = wr_span_find(address);
     void *block = (void *)address;
     if (wr_span_kind_of(span) == WR_SPAN_SLAB) {
-        wr_bin_return(1, &block, "free");
+        wr_return(1, &block, "free");
     } else {
         (void)wr_large_free(span);
     }

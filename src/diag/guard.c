@@ -3,6 +3,7 @@
 
 #include "base/options.h"
 #include "bin/bin.h"
+#include "bin/return.h"
 #include "diag/finding.h"
 #include "diag/table.h"
 #include "diag/zone.h"
@@ -315,6 +316,6 @@ void wr_guard_start(void)
     struct sigaction mine = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     (void)sigemptyset(&mine.sa_mask);
     (void)sigaction(SIGSEGV, &mine, &former);
-    wr_bin_set_outsider(take_back);
+    wr_return_set_outsider(take_back);
     wr_store_relaxed(&wr_guard_rate, rate);
 }

@@ -2,6 +2,7 @@
 #include "heap/alloc.h"
 
 #include "base/report.h"
+#include "bin/return.h"
 #include "cache/stack.h"
 #include "heap/heap.h"
 #include "heap/keep.h"
@@ -183,7 +184,7 @@ static wr_span *large_span(const void *ptr, const char *function)
 static void free_small(wr_cache *cache, unsigned class, void *ptr, const char *function)
 {
     if (!wr_cache_is_real(cache)) {
-        wr_bin_return(1, &ptr, function);
+        wr_return(1, &ptr, function);
         wr_purger_poke(false, false);
         return;
     }
@@ -214,7 +215,7 @@ void wr_alloc_free(wr_cache *cache, void *ptr, const char *function)
 /* Blocks that found no room in the cache go to their slabs, a word of a slab's bitmap at a time. */
 static void return_past_cache(wr_cache *cache, unsigned count, void **blocks, const char *function)
 {
-    wr_bin_return(count, blocks, function);
+    wr_return(count, blocks, function);
     count_slow_call(cache, true);
 }
 

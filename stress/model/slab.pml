@@ -211,7 +211,7 @@ inline wr_bin_give_up()
 }
 
 /* Returns the blocks of `mask`: put, then add, of wr_bin_return. */
-inline wr_bin_return(mask)
+inline wr_return(mask)
 {
     count_blocks(mask, n);
 #if MUTANT == 5
@@ -335,12 +335,12 @@ proctype thread(byte me)
         fi
     :: mine == FULL -> /* one block, or both at once */
         if
-        :: wr_bin_return(1)
-        :: wr_bin_return(2)
-        :: wr_bin_return(FULL)
+        :: wr_return(1)
+        :: wr_return(2)
+        :: wr_return(FULL)
         fi
-    :: mine == 1 -> wr_bin_return(1)
-    :: mine == 2 -> wr_bin_return(2)
+    :: mine == 1 -> wr_return(1)
+    :: mine == 2 -> wr_return(2)
     :: rounds == 0 -> break /* blocks that it has left stay out for ever */
     od;
     if

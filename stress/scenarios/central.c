@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bin/bin.h"
+#include "bin/return.h"
 #include "heap/heap.h"
 #include "page/extent.h"
 #include "page/slice.h"
@@ -49,7 +50,7 @@ static void bins_return(struct batch *batch, uint64_t *random)
         memset(held->block, 0x5a, 64);
         blocks[i] = held->block;
     }
-    wr_bin_return(count, blocks, "stress");
+    wr_return(count, blocks, "stress");
 }
 
 static void bins_body(unsigned number, uint64_t *random)
@@ -92,7 +93,7 @@ void scenario_bins(void)
         struct held held = mailbox_exchange(&bin_boxes[i], (struct held){0});
         if (held.block != NULL) {
             void *block = held.block;
-            wr_bin_return(1, &block, "stress");
+            wr_return(1, &block, "stress");
         }
     }
     /* Every block is back: all slabs are retired but a spare each. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "bin/return.h"
 #include "cache/capacity.h"
 #include "cache/park.h"
 #include "crew.h"
@@ -306,7 +307,7 @@ static void test_capacity_of_a_large_class_stays_0_till_it_is_hot(void **state)
         unsigned expected = call < WR_CACHE_HOT_REFILLS ? 0 : 8;
         assert_int_equal(cache->capacity[class], expected);
         assert_int_equal(wr_stack_length(cache, class), expected / 2);
-        wr_bin_return(1, &block, "free");
+        wr_return(1, &block, "free");
     }
     wr_cache_drain(cache);
     assert_bins_at_rest();
@@ -317,10 +318,10 @@ static void visit_all(wr_cache *cache)
     unsigned class = wr_size_class_of(16);
     for (unsigned i = 0; i < 64 * (WR_CLASS_COUNT - 1); i++) {
         void *block = wr_cache_refill(cache, class);
-        wr_bin_return(1, &block, "free");
+        wr_return(1, &block, "free");
         while (wr_stack_length(cache, class) > 0) {
             block = cache_get(cache, class);
-            wr_bin_return(1, &block, "free");
+            wr_return(1, &block, "free");
         }
     }
 }
@@ -443,8 +444,8 @@ static void test_refills_of_two_threads_share_no_cache_line(void **state)
                 assert_true(line_of(first[i]) != line_of(second[k]));
             }
         }
-        wr_bin_return(taken, first, "free");
-        wr_bin_return(taken, second, "free");
+        wr_return(taken, first, "free");
+        wr_return(taken, second, "free");
         wr_cache_drain(one);
         wr_cache_drain(other);
     }
@@ -463,7 +464,7 @@ static void test_block_of_another_thread_is_not_what_a_new_one_gets(void **state
     cache_give(other, class, neighbours[1]);
     void *block = cache_get(other, class);
     assert_true(line_of(block) != line_of(neighbours[0]));
-    wr_bin_return(1, &block, "free");
+    wr_return(1, &block, "free");
     cache_give(one, class, neighbours[0]);
     wr_cache_drain(one);
     wr_cache_drain(other);
@@ -481,7 +482,7 @@ static void test_refill_gives_ascending_addresses(void **state)
         blocks[i] = cache_get(cache, class);
         assert_true(blocks[i - 1] < blocks[i]);
     }
-    wr_bin_return(5, blocks, "free");
+    wr_return(5, blocks, "free");
     assert_bins_at_rest();
 }
 
@@ -494,7 +495,7 @@ static void test_refill_of_a_cold_class_gives_its_slab_up(void **state)
         void *block = wr_cache_refill(cache, class);
         assert_null(cache->slab[class]);
         assert_int_equal(wr_load_relaxed(&slab_of(block)->state) & WR_SLAB_OWNED, 0);
-        wr_bin_return(1, &block, "free");
+        wr_return(1, &block, "free");
         wr_cache_drain(cache);
     }
 }
@@ -506,13 +507,13 @@ static void test_refill_of_a_hot_class_keeps_its_slab(void **state)
     unsigned class = wr_size_class_of(96);
     void *block = wr_cache_refill(cache, class);
     for (unsigned call = 2; call <= WR_CACHE_HOT_REFILLS; call++) {
-        wr_bin_return(1, &block, "free");
+        wr_return(1, &block, "free");
         wr_cache_drain(cache);
         block = wr_cache_refill(cache, class);
     }
     assert_ptr_equal(cache->slab[class], slab_of(block));
     assert_int_equal(wr_load_relaxed(&slab_of(block)->state) & WR_SLAB_OWNED, WR_SLAB_OWNED);
-    wr_bin_return(1, &block, "free");
+    wr_return(1, &block, "free");
     wr_cache_drain(cache);
     assert_bins_at_rest();
 }
@@ -583,7 +584,7 @@ static void test_overflow_without_capacity_returns_the_block_itself(void **state
     assert_int_equal(wr_stack_length(cache, class), 0);
     assert_true(is_free_in_slab(block));
     assert_false(is_free_in_slab(held));
-    wr_bin_return(1, &held, "free");
+    wr_return(1, &held, "free");
     assert_bins_at_rest();
 }
 
@@ -684,7 +685,7 @@ static void test_recover_in_the_middle_of_a_change_forgets_that_class_only(void 
     wr_cache_assert_valid(cache);
     for (unsigned done = 0; done < lost_count; done++) {
         assert_false(is_free_in_slab(lost[done])); /* lost, not handed out twice */
-        wr_bin_return(1, &lost[done], "free");
+        wr_return(1, &lost[done], "free");
     }
     make_hot(cache, classes[1]); /* and fit for use */
     wr_cache_drain(cache);
@@ -712,7 +713,7 @@ static void test_recover_counts_the_blocks_of_a_slab_that_was_being_taken_from(v
     for (; bits != 0; bits &= bits - 1) {
         size_t index = word * 64 + wr_lowest_bit(bits);
         void *block = (void *)(slab->start + index * slab->block_bytes);
-        wr_bin_return(1, &block, "free");
+        wr_return(1, &block, "free");
     }
     wr_cache_drain(cache);
     assert_bins_at_rest();
@@ -892,7 +893,7 @@ static void test_caches_under_threads_share_bins_and_lose_nothing(void **state)
     for (unsigned i = 0; i < MAIL_SLOTS; i++) {
         void *block = wr_exchange_acq_rel(&mail[i], NULL);
         if (block != NULL) {
-            wr_bin_return(1, &block, "free");
+            wr_return(1, &block, "free");
         }
     }
     assert_bins_at_rest();

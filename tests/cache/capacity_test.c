@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/options.h"
+#include "bin/return.h"
 #include "cache/steal.h"
 #include "crew.h"
 #include "heap/heap.h"
@@ -100,7 +101,7 @@ static void test_cool_down_keeps_the_capacity_of_a_bin_whose_blocks_need_it(void
     use(cache, spared);
     while (wr_stack_length(cache, spared) > COLD) {
         void *block = cache_get(cache, spared);
-        wr_bin_return(1, &block, "free");
+        wr_return(1, &block, "free");
     }
     unsigned length = wr_stack_length(cache, needed);
     assert_true(length > COLD);

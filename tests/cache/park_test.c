@@ -3,6 +3,7 @@
 
 #include <sched.h>
 
+#include "bin/return.h"
 #include "crew.h"
 #include "heap/heap.h"
 #include "cache_support.h"
@@ -92,8 +93,8 @@ static void test_push_keeps_the_newest_blocks_and_gives_up_the_slabs(void **stat
     assert_ptr_equal(wr_park_adopt(), cache);
     assert_ptr_equal(cache_get(cache, class), blocks[3]); /* still warm */
     blocks[0] = blocks[3];
-    wr_bin_return(1, blocks, "free");
-    wr_bin_return(56, blocks + 4, "free");
+    wr_return(1, blocks, "free");
+    wr_return(56, blocks + 4, "free");
     wr_cache_drain(cache);
     assert_true(wr_load_relaxed(&wr_heap_default.bins[class].slabs) <= 1);
 }
@@ -110,10 +111,10 @@ static void test_push_of_a_full_bin_keeps_as_many_as_a_cold_one_holds(void **sta
     }
     while (cache->capacity[class] < 64) {
         void *more = wr_cache_refill(cache, class);
-        wr_bin_return(1, &more, "free");
+        wr_return(1, &more, "free");
         while (wr_load_relaxed(&cache->top[class]) != wr_load_relaxed(&cache->base[class])) {
             more = cache_get(cache, class);
-            wr_bin_return(1, &more, "free");
+            wr_return(1, &more, "free");
         }
     }
     for (unsigned i = 0; i < 20; i++) {
@@ -127,7 +128,7 @@ static void test_push_of_a_full_bin_keeps_as_many_as_a_cold_one_holds(void **sta
         assert_ptr_equal(cache_get(cache, class), blocks[19 - i]);
     }
     assert_ptr_equal(wr_load_relaxed(&cache->top[class]), wr_load_relaxed(&cache->base[class]));
-    wr_bin_return(WR_CACHE_COLD_BLOCKS, blocks + 20 - WR_CACHE_COLD_BLOCKS, "free");
+    wr_return(WR_CACHE_COLD_BLOCKS, blocks + 20 - WR_CACHE_COLD_BLOCKS, "free");
     assert_true(wr_load_relaxed(&wr_heap_default.bins[class].slabs) <= 1);
 }
 

@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 
 #include "base/options.h"
+#include "bin/return.h"
 #include "cache/capacity.h"
 #include "crew.h"
 #include "heap/heap.h"
@@ -186,7 +187,7 @@ static int tear_down(void **state)
 {
     (void)state;
     if (held != NULL) {
-        wr_bin_return(1, &held, "free");
+        wr_return(1, &held, "free");
     }
     wr_cache_assert_valid(owner);
     wr_cache_drain(owner);
@@ -388,7 +389,7 @@ static void test_slow_call_after_a_steal_lets_all_bins_cool_down(void **state)
     assert_int_equal(owner->capacity[wr_size_class_of(64)], COLD);
     assert_int_equal(owner->heat[wr_size_class_of(64)], 0);
     give(block);
-    wr_bin_return(1, &left, "free");
+    wr_return(1, &left, "free");
 }
 
 static void test_first_free_after_a_steal_is_a_slow_call_that_opens_the_bin(void **state)
@@ -573,7 +574,7 @@ static void test_slow_calls_go_past_a_cache_that_a_thief_has(void **state)
         barrier.between[call] = NULL;
         for (unsigned i = 0; i < 2; i++) {
             assert_false(is_free_in_slab(found[i]));
-            wr_bin_return(1, &found[i], "free");
+            wr_return(1, &found[i], "free");
         }
     }
     assert_int_equal(length(), 1);
@@ -742,7 +743,7 @@ static void test_settle_in_a_child_undoes_what_a_thief_had_begun(void **state)
         barrier.between[call] = NULL;
         assert_clean_exit(&child_outcome);
         wr_cache_drain(owner);
-        wr_bin_return(1, &held, "free");
+        wr_return(1, &held, "free");
         fill(64, COLD);
     }
 }
@@ -764,7 +765,7 @@ static void test_settle_closes_the_gap_of_blocks_that_were_taken(void **state)
     for (unsigned i = 3; i < COLD; i++) {
         assert_ptr_equal(wr_load_relaxed(base() + i - 3), blocks[i]);
     }
-    wr_bin_return(3, taken, "free");
+    wr_return(3, taken, "free");
 }
 
 /* ---- sparse classes ---- */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "bin/bin.h"
+#include "bin/return.h"
 #include "cache/cache.h"
 #include "cache/park.h"
 #include "crew.h"
@@ -207,7 +208,7 @@ static void test_caches_calls_and_room_are_sums_over_caches(void **state)
     /* Above 1 KiB no place is a cold one: all that the bin may hold counts. */
     assert_true(cache->capacity[class] > 0);
     assert_int_equal(now().cache_room - before.cache_room, cache->capacity[class] * (size_t)4096);
-    wr_bin_return(64, blocks, "free");
+    wr_return(64, blocks, "free");
     wr_park_push(cache);
     assert_int_equal(now().caches, before.caches + 1);
     assert_int_equal(now().caches_in_use, before.caches_in_use);
@@ -244,7 +245,7 @@ static void test_class_stats_count_slabs_and_free_blocks(void **state)
     assert_int_equal(stats.absent, 0);
     assert_int_equal(stats.sparse, 0);
     assert_int_equal(of_class(class + 1).slabs, 0);
-    wr_bin_return(count, blocks, "free");
+    wr_return(count, blocks, "free");
     (void)wr_reclaim(WR_RECLAIM_FREE, 0);
     assert_int_equal(of_class(class).slabs, 0);
 }
@@ -260,13 +261,13 @@ static void test_absent_counts_granules_given_back_among_blocks_in_use(void **st
     (void)fill_slabs(class, blocks, per_slab);
     weir_stats full = now();
     /* The first block stays in use; granules are pages, or more where the slab is long. */
-    wr_bin_return(per_slab - 1, blocks + 1, "free");
+    wr_return(per_slab - 1, blocks + 1, "free");
     (void)wr_reclaim(WR_RECLAIM_ALL, 0);
     weir_stats stats = now();
     assert_true(stats.absent > 0 && stats.absent < wr_size_classes[class].slices * WR_SLICE_BYTES);
     assert_int_equal(of_class(class).absent, stats.absent);
     assert_int_equal(stats.committed, full.committed - stats.absent);
-    wr_bin_return(1, blocks, "free");
+    wr_return(1, blocks, "free");
     (void)wr_reclaim(WR_RECLAIM_ALL, 0);
     assert_int_equal(now().absent, 0);
 }
@@ -353,7 +354,7 @@ static void test_stats_in_the_child_of_a_fork_are_the_parents(void **state)
     parents = now();
     run_child(check_in_child, NULL, &outcome);
     assert_clean_exit(&outcome);
-    wr_bin_return(1, &block, "free");
+    wr_return(1, &block, "free");
 }
 
 int main(void)

@@ -8,6 +8,7 @@
 
 #include "base/config.h"
 #include "base/fmt.h"
+#include "bin/return.h"
 #include "cache/cache.h"
 #include "heap/heap.h"
 #include "os/host.h"
@@ -123,7 +124,7 @@ static void test_summary_says_what_a_refill_served(void **state)
     wr_line served; /* 5 blocks, since a cold bin asks for half its capacity and one */
     assert_line(outcome.text, bytes_text(3 * MIB + 512 * KIB + 5 * KIB, &served), slow_calls + 1,
                 2);
-    wr_bin_return(1, &block, "free");
+    wr_return(1, &block, "free");
     wr_cache_drain(cache);
 }
 

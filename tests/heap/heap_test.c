@@ -1,6 +1,7 @@
 /* The default heap: static bins that are ready before anything has run. */
 #include "heap/heap.h"
 
+#include "bin/return.h"
 #include "support.h"
 
 static void test_default_heap_at_start_has_bins_without_slabs(void **state)
@@ -33,7 +34,7 @@ static void test_default_heap_serves_every_class_without_set_up(void **state)
         assert_int_equal(kept->block_bytes, wr_size_classes[class].block_bytes);
         assert_int_equal(wr_load_relaxed(&bin->slabs), 1);
         pattern_fill(block, kept->block_bytes, class);
-        wr_bin_return(1, &block, "free");
+        wr_return(1, &block, "free");
         wr_bin_give_up(kept);
     }
 }

@@ -7,6 +7,7 @@
 
 #include "base/options.h"
 #include "bin/bin.h"
+#include "bin/return.h"
 #include "crew.h"
 #include "heap/heap.h"
 #include "heap/keep.h"
@@ -191,7 +192,7 @@ static void test_free_of_a_slab_is_refused(void **state)
     assert_int_equal(wr_bin_refill(&wr_heap_default.bins[5], &slab, 1, &block), 1);
     assert_false(wr_large_free(slab));
     assert_int_equal(wr_span_kind_of(slab), WR_SPAN_SLAB);
-    wr_bin_return(1, &block, "free");
+    wr_return(1, &block, "free");
     wr_bin_give_up(slab);
 }
 

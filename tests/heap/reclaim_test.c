@@ -11,6 +11,7 @@
 
 #include "base/options.h"
 #include "bin/granule.h"
+#include "bin/return.h"
 #include "cache/stack.h"
 #include "crew.h"
 #include "heap/heap.h"
@@ -125,7 +126,7 @@ static void take_direct(size_t bytes, size_t count, void **out)
 static void return_direct(size_t count, void **blocks)
 {
     for (size_t done = 0; done < count; done += WR_BATCH_BLOCKS) {
-        wr_bin_return((unsigned)wr_min(count - done, WR_BATCH_BLOCKS), blocks + done, "free");
+        wr_return((unsigned)wr_min(count - done, WR_BATCH_BLOCKS), blocks + done, "free");
     }
 }
 
@@ -648,7 +649,7 @@ static void free_some(unsigned from, unsigned to)
 {
     for (size_t i = 0; i < spread_count; i++) {
         if (i * 61 % 100 >= from && i * 61 % 100 < to) {
-            wr_bin_return(1, &spread[i], "free");
+            wr_return(1, &spread[i], "free");
         }
     }
 }
