@@ -50,6 +50,9 @@
 #define WR_CACHE_BIN_BLOCKS 512
 /* Hot bins hold at least so many blocks, whatever their size. */
 #define WR_CACHE_BIN_BLOCKS_MIN 2
+/* What one holds of which its thread never runs out: twice what goes back in one step. */
+#define WR_CACHE_FREES_BYTES  ((size_t)16 << 10)
+#define WR_CACHE_FREES_BLOCKS 128
 /* Refills of a bin before its thread keeps the slab it takes from. */
 #define WR_CACHE_HOT_REFILLS 4
 /* One refill more for each so many threads: a slab of its own for each class of each thread is much

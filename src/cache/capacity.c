@@ -140,14 +140,23 @@ static unsigned heat_to_grow(unsigned class, unsigned capacity, bool is_free)
     return heat > patience() ? heat : patience();
 }
 
+/* Frees alone make a bin so large that blocks go back many at a time; more is for a thread that
+ * runs out of them now and then. Else who frees what others allocate would hold back for nothing as
+ * much as they do. */
+static unsigned most_by_frees(unsigned class)
+{
+    size_t blocks = WR_CACHE_FREES_BYTES / wr_size_classes[class].block_bytes;
+    return (unsigned)wr_min(blocks, WR_CACHE_FREES_BLOCKS);
+}
+
 /* Capacity doubles with each slow call once a class is used more than in passing; a class without a
  * cold array waits till it is hot, and so does a bin that has held nothing when its thread frees:
  * the block is one that another thread allocated, and may share a line with others of it. */
 void wr_capacity_grow(wr_cache *cache, unsigned class, bool is_free)
 {
     unsigned capacity = cache->capacity[class];
-    unsigned most = wr_capacity_max(class);
-    if (capacity == most || cache->heat[class] < heat_to_grow(class, capacity, is_free)) {
+    unsigned most = is_free ? most_by_frees(class) : wr_capacity_max(class);
+    if (capacity >= most || cache->heat[class] < heat_to_grow(class, capacity, is_free)) {
         return;
     }
     unsigned next = capacity == 0 ? WR_CACHE_COLD_BLOCKS : 2 * capacity;

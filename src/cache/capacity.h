@@ -1,10 +1,11 @@
 /* How many blocks each bin of a cache may hold, and where its array lies.
  *
  * Every bin starts cold: a few places in the page of the cache's head, or none where blocks are
- * large. It grows with its slow calls, and moves out of that page when it is hot, as long as the
- * hot bins of all caches hold less than the option cache_max. It shrinks when it is not used.
- * Knows nothing of slabs. Threads: the cache's owner in a slow call, where not said otherwise.
- * Invariant, at rest: the budget in use is the sum of hot_bytes of all caches. */
+ * large. It grows with its slow calls, most of all with those that find it empty, and moves out of
+ * that page when it is hot, as long as the hot bins of all caches hold less than the option
+ * cache_max. It shrinks when it is not used. Knows nothing of slabs. Threads: the cache's owner in
+ * a slow call, where not said otherwise. Invariant, at rest: the budget in use is the sum of
+ * hot_bytes of all caches. */
 #ifndef WR_CACHE_CAPACITY_H
 #define WR_CACHE_CAPACITY_H
 
@@ -21,7 +22,7 @@ unsigned wr_capacity_cold(unsigned class);
 void wr_capacity_open(wr_cache *cache, unsigned class);
 
 /* Doubles a bin's capacity, if it was used enough for that and the budget has room; is_free: in a
- * free. */
+ * free, which makes it no larger than WR_CACHE_FREES_BYTES and _BLOCKS. */
 void wr_capacity_grow(wr_cache *cache, unsigned class, bool is_free);
 
 /* Half the capacity that the bin has now; what it had, where it would be less than a cold bin's. */

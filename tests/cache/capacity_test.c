@@ -74,6 +74,31 @@ static void test_cold_places_are_8_from_a_line_to_1_kib_and_none_besides(void **
     assert_int_equal(wr_capacity_cold(wr_size_class_of(32768)), 0);
 }
 
+/* One cache allocates what another frees. */
+static void test_frees_alone_make_a_bin_only_so_large(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t size;
+        unsigned most;
+    } cases[] = {{16, 128}, {64, 128}, {1024, 16}, {8192, 2}, {16384, 1}, {20480, 0}};
+    wr_cache *giver = create();
+    wr_cache *taker = create();
+    for (unsigned i = 0; i < COUNT_OF(cases); i++) {
+        unsigned class = wr_size_class_of(cases[i].size);
+        for (unsigned n = 0; n < 4 * WR_CACHE_BIN_BLOCKS; n++) {
+            cache_give(taker, class, cache_get(giver, class));
+        }
+        assert_int_equal(giver->capacity[class], wr_capacity_max(class));
+        assert_int_equal(taker->capacity[class], cases[i].most);
+        use(taker, class); /* it runs out */
+        assert_int_equal(taker->capacity[class], wr_capacity_max(class));
+    }
+    wr_cache_assert_valid(taker);
+    wr_cache_drain(giver);
+    wr_cache_drain(taker);
+}
+
 static void test_half_of_a_capacity_is_never_below_the_cold_one(void **state)
 {
     (void)state;
@@ -234,6 +259,7 @@ int main(void)
         cmocka_unit_test(test_budget_of_0_leaves_all_bins_cold),
         cmocka_unit_test(test_recount_finds_what_hot_bins_hold),
         cmocka_unit_test(test_cold_places_are_8_from_a_line_to_1_kib_and_none_besides),
+        cmocka_unit_test(test_frees_alone_make_a_bin_only_so_large),
         cmocka_unit_test(test_half_of_a_capacity_is_never_below_the_cold_one),
         cmocka_unit_test(test_cool_down_keeps_the_capacity_of_a_bin_whose_blocks_need_it),
         cmocka_unit_test(test_budget_under_threads_and_a_thief_adds_up),
