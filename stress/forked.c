@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #include "bin/bin.h"
+#include "api/init.h"
 #include "bin/return.h"
 #include "cache/capacity.h"
 #include "cache/park.h"
@@ -330,7 +331,8 @@ int main(void)
     stress.scenario = "forked";
     CHECK(steps_are_built());
     stress_alone();
-    weir_free(weir_malloc(1)); /* registers what runs in children */
+    weir_free(weir_malloc(1));
+    wr_init_follow_forks(); /* the thread that is stopped is played by the one that forks */
     victim = wr_cache_create(wr_heap_default.bins);
     CHECK(victim != NULL);
     make_live();

@@ -1,6 +1,7 @@
 /* weir's own calls: batches, allocation at least, resizing in place, limits. Documented in weir.h.
  */
 #include "api/fast.h"
+#include "api/init.h"
 #include "heap/limit.h"
 #include "heap/reclaim.h"
 #include "page/commit.h"
@@ -39,6 +40,7 @@ size_t weir_purge(int level)
         errno = EINVAL;
         return 0;
     }
+    wr_init_follow_forks(); /* a thread that never allocated may purge, too */
     size_t given = wr_reclaim(levels[level], 0);
     wr_limit_answer(); /* a purge may claim, and so charge, for a moment */
     return given;
@@ -59,6 +61,7 @@ size_t weir_committed(void)
 
 int weir_limit_set(size_t soft, size_t hard)
 {
+    wr_init_follow_forks(); /* it may purge */
     if (!wr_limit_set(soft, hard)) {
         errno = EINVAL;
         return -1;

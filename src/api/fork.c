@@ -3,6 +3,8 @@
  * parked for the next new threads.
  *
  * There is nothing to do before fork or in the parent: lock-free state is consistent at each step.
+ * Nor where the process has had one thread: the child goes on where that was. Handlers of others
+ * that run before this one may allocate and free; running twice does no harm.
  * What a dead thread had in hand is lost to the child: at most a batch of blocks and a slab, or the
  * slices or the large object that it was just claiming, releasing or purging. */
 #include "api/init.h"

@@ -19,7 +19,6 @@
 
 /* States of each once-only part. */
 enum { ONCE_OPEN, ONCE_UNDER_WAY, ONCE_DONE, ONCE_FAILED };
-static _Atomic int fork_state;
 static _Atomic int key_state;
 static _Atomic int options_state;
 
@@ -80,11 +79,27 @@ static void init_options(void)
     }
 }
 
+/* Relaxed: who registers sets it, and who does not see it yet registers once more. */
+static _Atomic bool is_fork_followed;
+
+void wr_init_follow_forks(void)
+{
+    if (wr_load_relaxed(&is_fork_followed)) {
+        return;
+    }
+    wr_cache *before = wr_cache_self;
+    wr_cache_self = &wr_cache_direct; /* libc may allocate, and has a lock of its own meanwhile */
+    if (wr_fork_register()) {
+        wr_store_relaxed(&is_fork_followed, true);
+    }
+    wr_cache_self = before;
+}
+
 static void init_process(void)
 {
     init_options();
-    if (begin_once(&fork_state)) {
-        finish_once(&fork_state, wr_fork_register());
+    if (wr_check_is_on() || wr_option_get(wr_option_background) == 1) {
+        wr_init_follow_forks(); /* no cache tells how many threads there are; the purger is one */
     }
     if (begin_once(&key_state)) {
         finish_once(&key_state, pthread_key_create(&exit_key, leave_thread) == 0);
@@ -102,25 +117,36 @@ void wr_init_reset_after_fork(void)
     }
 }
 
+/* A cache for the calling thread; NULL where it has to go without. */
+static wr_cache *get_cache(void)
+{
+    if (!is_done(&key_state)) {
+        return NULL; /* another thread is at it (or there is no key): until the next call */
+    }
+    if (wr_check_is_on()) {
+        return NULL; /* so that each call takes the slow path, for good */
+    }
+    wr_cache *cache = wr_park_adopt();
+    return cache != NULL ? cache
+                         : wr_cache_create(wr_heap_default.bins); /* until there is memory */
+}
+
 void wr_init_thread(void)
 {
     init_process();
-    if (!is_done(&key_state)) {
-        return; /* another thread is at it (or there is no key): directly, until the next call */
-    }
-    if (wr_check_is_on()) {
-        return; /* without a cache each call takes the slow path, for good */
-    }
-    wr_cache *cache = wr_park_adopt();
-    if (cache == NULL) {
-        cache = wr_cache_create(wr_heap_default.bins);
+    wr_cache *cache = get_cache();
+    if (cache == NULL || cache->id != 0) {
+        wr_init_follow_forks(); /* the first cache is the first thread's */
     }
     if (cache == NULL) {
-        return; /* no memory for a cache: directly, until there is */
+        return;
     }
-    wr_store_relaxed(&cache->owner, wr_thread_number());
+    /* The child of a fork that is not followed has another number. */
+    wr_store_relaxed(&cache->owner, wr_load_relaxed(&is_fork_followed) ? wr_thread_number() : 0);
     wr_cache_self = cache;
-    wr_purger_poke(true, false); /* perhaps the process's second thread */
+    if (cache->id != 0) {
+        wr_purger_poke(true, false); /* perhaps the process's second thread */
+    }
     /* May allocate; the cache serves that already. In the last round of a dying thread's
      * destructors libc runs none for a key that is set then: the purger parks such a thread's cache
      * (cache/park.h). */
@@ -141,8 +167,7 @@ static void drop_cache(void)
     }
 }
 
-/* The first constructor to run, for programs that set options and allocate nothing before main; and
- * so that our fork handler comes before the program's, which may allocate. */
+/* The first constructor to run, for programs that set options and allocate nothing before main. */
 __attribute__((constructor(101))) static void start(void)
 {
     init_process();

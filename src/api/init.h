@@ -11,7 +11,14 @@
  * that stands in for good. */
 WR_COLD void wr_init_thread(void);
 
-/* Registers what follows a fork; api/fork.c. Once. False if libc has no memory for that. */
+/* Sees that a fork is followed, before a thread that need not be the only one touches the heap:
+ * what the child finds in the middle of a step, another thread left there. A program of one thread
+ * is spared the handler, and with it a hundred KiB of libc's pages. Two threads at once may both
+ * register it. */
+void wr_init_follow_forks(void);
+
+/* Registers what follows a fork; api/fork.c. Where it is done twice, that runs twice. False if libc
+ * has no memory for that. */
 bool wr_fork_register(void);
 
 /* After fork, in the child: what a thread was setting up is begun anew. */

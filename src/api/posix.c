@@ -1,6 +1,7 @@
 /* POSIX and GNU: posix_memalign, reallocarray, memalign, valloc, pvalloc, malloc_usable_size,
  * mallopt, malloc_trim. Documented in include/weir/weir.h. */
 #include "api/fast.h"
+#include "api/init.h"
 #include "api/names.h"
 #include "diag/check.h"
 #include "heap/large.h"
@@ -92,6 +93,7 @@ int weir_mallopt(int parameter, int value)
 
 int weir_malloc_trim(size_t pad)
 {
+    wr_init_follow_forks(); /* as weir_purge() */
     bool given = wr_reclaim(WR_RECLAIM_ALL, pad) != 0;
     wr_limit_answer(); /* a purge may claim, and so charge, for a moment */
     return given;

@@ -4,8 +4,7 @@
 
 #include "base/assert.h"
 #include "os/futex.h"
-
-#include <unistd.h>
+#include "os/host.h"
 
 #if WR_DEBUG
 static _Thread_local wr_lock_rank held_rank;
@@ -17,7 +16,7 @@ void wr_lock_acquire(wr_lock *lock)
     WR_ASSERT(held_rank < lock->rank);
     held_rank = lock->rank;
 #endif
-    uint32_t mine = (uint32_t)getpid() << 1;
+    uint32_t mine = (uint32_t)wr_host_process_id() << 1;
     uint32_t seen = 0;
     /* Observes what the last holder wrote; pairs with wr_lock_release(). */
     if (wr_cas_strong_acq_rel(&lock->state, &seen, mine)) {

@@ -249,6 +249,32 @@ static void child_has_its_own(void)
     CHECK(is_there());
 }
 
+/* A fork of a process of one thread is not followed. The child's thread has another number than its
+ * cache knows; the purger, which looks for threads that are no more, must not take the cache away.
+ */
+static void child_of_one_thread_keeps_its_cache(void)
+{
+    enum { LOOKS = 200 };
+    work();
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        start_second();
+        work();
+        wait_until(is_there);
+        end_second();
+        for (unsigned i = 0; i < LOOKS; i++) {
+            weir_stats stats;
+            CHECK(weir_stats_get(&stats, sizeof stats) == 0 && stats.caches_in_use == 1);
+            pause_briefly();
+        }
+        CHECK(is_there());
+        exit(0);
+    }
+    int status = 0;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
 /* ---- the end ---- */
 
 static void work_at_exit(void)
@@ -337,6 +363,10 @@ static const struct background_case {
     {"idle_process_shrinks", idle_process_shrinks, {"WEIR_DECAY=100"}, 1},
     {"idle_process_shrinks", idle_process_shrinks, {NULL}, 1},
     {"child_has_its_own", child_has_its_own, {"WEIR_BACKGROUND=1", "WEIR_DECAY=100"}, 1},
+    {"child_of_one_thread_keeps_its_cache",
+     child_of_one_thread_keeps_its_cache,
+     {"WEIR_DECAY=100"},
+     1},
     {"exits_at_work", exits_at_work, {"WEIR_BACKGROUND=1", "WEIR_DECAY=1"}, 10},
     {"exits_at_work", exits_at_work, {"WEIR_DECAY=20"}, 10},
     {"exits_from_another_thread", exits_from_another_thread, {"WEIR_DECAY=1"}, 10},
