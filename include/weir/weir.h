@@ -138,7 +138,8 @@ WEIR_API void weir_free_batch(size_t n, void **ptrs) WEIR_NOEXCEPT;
 WEIR_API void *weir_alloc_at_least(size_t size, size_t *actual) WEIR_NOEXCEPT WEIR_MALLOC
     WEIR_SIZED(1);
 
-/* The bytes that a request of `size` would really get; `size` itself above PTRDIFF_MAX. */
+/* The bytes that a request of `size` would really get, but where a limit leaves less; `size` itself
+ * above PTRDIFF_MAX. */
 WEIR_API size_t weir_good_size(size_t size) WEIR_NOEXCEPT;
 
 /* How far weir_purge goes. */

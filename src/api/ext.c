@@ -24,7 +24,7 @@ void *weir_alloc_at_least(size_t size, size_t *actual)
 {
     void *object = wr_fast_malloc(size);
     if (object != NULL) {
-        *actual = wr_slow_good_size(size);
+        *actual = weir_malloc_usable_size(object);
     }
     return object;
 }

@@ -34,7 +34,7 @@ bool wr_alloc_resize_in_place(void *ptr, size_t size, const char *function);
 /* Bytes that may be used at ptr, not NULL. */
 size_t wr_alloc_usable_size(const void *ptr, const char *function);
 
-/* Usable bytes that a request of size would get. */
+/* Usable bytes that a request of size would get, where no limit makes a large object of it. */
 size_t wr_alloc_good_size(size_t size);
 
 #endif

@@ -431,6 +431,24 @@ static void use_free_memory(void *unused)
     t_free(mapping);
 }
 
+static void ask_for_at_least(void *unused)
+{
+    (void)unused;
+    t_free(allocate_slices(100 * KIB));
+    CHECK(weir_limit_set(0, settled() + 2 * SLICE) == 0); /* no room for a slab */
+    size_t actual = 0;
+    char *object = weir_alloc_at_least(100 * KIB, &actual);
+    CHECK(object != NULL && actual == 100 * KIB && t_usable_size(object) == actual);
+    memset(object, 1, actual);
+    t_free(object);
+}
+
+static void test_alloc_at_least_tells_what_the_limit_has_left(void **state)
+{
+    (void)state;
+    run_case(ask_for_at_least);
+}
+
 static void test_hard_limit_has_free_memory_given_back_first(void **state)
 {
     (void)state;
@@ -821,6 +839,7 @@ int main(void)
         cmocka_unit_test(test_limit_set_below_what_is_free_gives_it_back),
         cmocka_unit_test(test_hard_limit_refuses_with_enomem_and_changes_nothing),
         cmocka_unit_test(test_hard_limit_has_free_memory_given_back_first),
+        cmocka_unit_test(test_alloc_at_least_tells_what_the_limit_has_left),
         cmocka_unit_test(test_hard_limit_under_threads_is_never_exceeded),
         cmocka_unit_test(test_soft_limit_calls_back_once_per_crossing),
         cmocka_unit_test(test_soft_limit_is_seen_by_every_call_that_allocates),
