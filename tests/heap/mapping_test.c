@@ -22,14 +22,19 @@ static int unlimited(void **state)
 static void test_mapping_is_whole_slices_long_and_charged_by_its_bytes(void **state)
 {
     (void)state;
-    size_t mapped;
     size_t committed = wr_commit_bytes();
-    wr_span *span = wr_mapping_create(130 * KIB, WR_SLICE_BYTES); /* may bring a region */
+    size_t mapped = wr_vm_mapped_bytes();
+    unsigned regions = wr_region_count();
+    wr_span *span = wr_mapping_create(130 * KIB, WR_SLICE_BYTES);
     assert_non_null(span);
-    wr_mapping_destroy(span->start, 192 * KIB);
-    mapped = wr_vm_mapped_bytes();
-    span = wr_mapping_create(130 * KIB, WR_SLICE_BYTES);
-    assert_non_null(span);
+    while (wr_region_count() !=
+           regions) { /* until one brings no tables: they come at each border */
+        wr_mapping_destroy(span->start, 192 * KIB);
+        mapped = wr_vm_mapped_bytes();
+        regions = wr_region_count();
+        span = wr_mapping_create(130 * KIB, WR_SLICE_BYTES);
+        assert_non_null(span);
+    }
     assert_int_equal(wr_mapping_length(130 * KIB), 192 * KIB);
     assert_int_equal(wr_vm_mapped_bytes(), mapped + 192 * KIB);
     assert_int_equal(wr_commit_bytes(), committed + 130 * KIB);
