@@ -13,8 +13,8 @@
 
 #include <stdio.h>
 
-#include "bin/bin.h"
 #include "api/init.h"
+#include "bin/bin.h"
 #include "bin/return.h"
 #include "cache/capacity.h"
 #include "cache/park.h"

@@ -118,7 +118,7 @@ void wr_init_reset_after_fork(void)
 }
 
 /* A cache for the calling thread; NULL where it has to go without. */
-static wr_cache *get_cache(void)
+static wr_cache *obtain_cache(void)
 {
     if (!is_done(&key_state)) {
         return NULL; /* another thread is at it (or there is no key): until the next call */
@@ -134,7 +134,7 @@ static wr_cache *get_cache(void)
 void wr_init_thread(void)
 {
     init_process();
-    wr_cache *cache = get_cache();
+    wr_cache *cache = obtain_cache();
     if (cache == NULL || cache->id != 0) {
         wr_init_follow_forks(); /* the first cache is the first thread's */
     }

@@ -4,7 +4,6 @@
 #include "base/assert.h"
 #include "os/vm.h"
 #include "base/options.h"
-#include "base/report.h"
 #include "bin/granule.h"
 #include "os/host.h"
 #include "page/extent.h"

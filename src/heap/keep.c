@@ -90,7 +90,8 @@ void wr_keep_put(uintptr_t start, size_t bytes)
 static bool is_better(uint64_t word, uint64_t best, size_t bytes, size_t alignment)
 {
     return bytes_of(word) >= bytes && bytes_of(word) <= bytes + bytes / 4 &&
-           (best == 0 || bytes_of(word) < bytes_of(best)) && unpack(word).start % alignment == 0;
+           (best == 0 || bytes_of(word) < bytes_of(best)) &&
+           wr_align_down(unpack(word).start, alignment) == unpack(word).start;
 }
 
 wr_kept wr_keep_take(size_t bytes, size_t alignment)

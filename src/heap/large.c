@@ -137,7 +137,8 @@ bool wr_large_is_below_threshold(size_t size)
 /* Small objects, and where there are many mappings all but the largest, are better on slices. */
 static bool prefers_slices(size_t bytes)
 {
-    return bytes < threshold() || (bytes <= WR_MMAP_THRESHOLD_MAX_BYTES && wr_mapping_is_crowded());
+    return wr_large_is_below_threshold(bytes) ||
+           (bytes <= WR_MMAP_THRESHOLD_MAX_BYTES && wr_mapping_is_crowded());
 }
 
 /* One attempt: slices where the policy wants them, else (or else) a mapping. */

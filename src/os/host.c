@@ -193,8 +193,7 @@ void wr_host_yield(void)
 
 long wr_host_process_id(void)
 {
-    /* Not getpid(), which a small program would have 64 KiB of libc for. */
-    return syscall(SYS_getpid);
+    return (long)getpid();
 }
 
 uintptr_t wr_host_thread_mark(void)

@@ -29,8 +29,8 @@ typedef struct wr_region {
     _Atomic wr_class_mark mark[WR_REGION_SLICES];     /* class mark of the slab there, else 0 */
     _Atomic(struct wr_span *) span[WR_REGION_SLICES]; /* descriptor of the span that starts there */
     wr_slice_word slices[WR_SUMMARY_WORDS];
-    /* Per 64 slices and class: the slabs that are listed. One line of 42 words serves 4 MiB of
-     * heap, so a small program touches one page of it. */
+    /* Per 64 slices and class: the slabs that are listed. The words of 4 MiB of heap lie together,
+     * so a small program touches one page of them. */
     _Atomic uint64_t listed[WR_SUMMARY_WORDS][WR_CLASS_COUNT];
     /* From here on in one page, as far as a small program needs it. */
     uintptr_t base;             /* first address; constant */

@@ -17,7 +17,9 @@ const wr_class_mark wr_size_marks[WR_SMALL_MAX_BYTES / WR_CLASS_STEP + 1] = {
  * small class and the largest medium one are powers of two, so the search ends. */
 static unsigned first_aligned(unsigned class, size_t alignment)
 {
-    while ((wr_size_classes[class].block_bytes & (alignment - 1)) != 0) {
+    while (alignment > WR_CLASS_STEP &&
+           wr_align_down(wr_size_classes[class].block_bytes, alignment) !=
+               wr_size_classes[class].block_bytes) {
         class ++;
     }
     return class;
@@ -31,7 +33,7 @@ unsigned wr_size_class_of_aligned(size_t size, size_t alignment)
     /* An alignment beyond the size needs a block at least that large. */
     unsigned class =
         wr_size_class_of(alignment > WR_ALIGNMENT_BYTES ? wr_max(size, alignment) : size);
-    return alignment <= WR_CLASS_STEP ? class : first_aligned(class, alignment);
+    return first_aligned(class, alignment);
 }
 
 unsigned wr_size_class_of_medium(size_t size, size_t alignment)

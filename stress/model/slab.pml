@@ -210,7 +210,7 @@ inline wr_bin_give_up()
     do_duty()
 }
 
-/* Returns the blocks of `mask`: put, then add, of wr_bin_return. */
+/* Returns the blocks of `mask`: put, then add, of wr_return. */
 inline wr_return(mask)
 {
     count_blocks(mask, n);

@@ -3,8 +3,6 @@
 #include "bin/bin.h"
 
 #include <sched.h>
-#include <signal.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/assert.h"
