@@ -18,8 +18,8 @@
 
 #define EXPORT      __attribute__((visibility("default")))
 #define SPACE_BYTES ((size_t)1 << 40)
-#define FAULT_EVERY 211u /* blocks from one fault to the next */
-#define ALIGN       16u  /* of every block; its size stands in the 16 bytes before it */
+#define FAULT_EVERY 31u /* blocks from one fault to the next; a fault may go by unseen */
+#define ALIGN       16u /* of every block; its size stands in the 16 bytes before it */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char *next; /* unused space */
