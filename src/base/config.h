@@ -55,8 +55,8 @@
 #define WR_CACHE_FREES_BLOCKS 128
 /* Refills of a bin before its thread keeps the slab it takes from. */
 #define WR_CACHE_HOT_REFILLS 4
-/* One refill more for each so many threads: a slab of its own for each class of each thread is much
- * memory where there are many. */
+/* One refill more for each so many threads, and from so many on no slab of blocks without a cold
+ * array: a slab of its own for each class of each thread is much memory. */
 #define WR_CACHE_SHARERS 4
 /* With more caches than this a bin of a new one has to be used more before it holds anything back,
  * by so many slow calls: a thousand threads that use 40 classes in passing and sleep would each pin

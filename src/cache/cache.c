@@ -171,19 +171,21 @@ static void count_slow_call(wr_cache *cache, unsigned class)
 
 /* ---- refill and overflow ---- */
 
-/* The more threads, the more a class has to be used by one of them that a slab is its own. */
-static unsigned heat_to_keep_slab(void)
+/* The more threads, the more a class has to be used by one of them that a slab is its own; of large
+ * blocks none is where there are many. */
+static bool keeps_slab(const wr_cache *cache, unsigned class)
 {
-    unsigned heat = WR_CACHE_HOT_REFILLS + wr_park_living() / WR_CACHE_SHARERS;
-    return heat < UINT8_MAX ? heat : UINT8_MAX;
+    unsigned sharers = wr_park_living() / WR_CACHE_SHARERS;
+    return (sharers == 0 || wr_size_classes[class].block_bytes <= WR_CACHE_COLD_BYTES) &&
+           cache->heat[class] >= wr_min(WR_CACHE_HOT_REFILLS + sharers, UINT8_MAX);
 }
 
 /* Blocks from the bin, and from the slab that the thread keeps once the class is hot. */
 static unsigned take_batch(wr_cache *cache, unsigned class, unsigned most, void **out)
 {
     unsigned got = wr_bin_refill(&cache->source[class], &cache->slab[class], most, out);
-    if (cache->heat[class] < heat_to_keep_slab()) {
-        wr_cache_leave_slab(cache, class); /* threads that use a class in passing share slabs */
+    if (!keeps_slab(cache, class)) {
+        wr_cache_leave_slab(cache, class); /* threads share it */
     }
     wr_cache_count_up(&cache->served_bytes, got * (size_t)wr_size_classes[class].block_bytes);
     return got;

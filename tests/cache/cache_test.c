@@ -518,6 +518,41 @@ static void test_refill_of_a_hot_class_keeps_its_slab(void **state)
     assert_bins_at_rest();
 }
 
+/* Whether a cache keeps its slab after many refills in a row. */
+static bool keeps_slab(wr_cache *cache, unsigned class)
+{
+    for (unsigned call = 0; call < 4 * WR_CACHE_HOT_REFILLS; call++) {
+        void *block = wr_cache_refill(cache, class);
+        CHECK(block != NULL);
+        wr_return(1, &block, "free");
+        while (wr_stack_length(cache, class) > 0) {
+            block = wr_stack_pop(cache, class);
+            wr_return(1, &block, "free");
+        }
+    }
+    return cache->slab[class] != NULL;
+}
+
+static void test_many_threads_keep_no_slabs_of_large_blocks(void **state)
+{
+    (void)state;
+    unsigned small = wr_size_class_of(WR_CACHE_COLD_BYTES);
+    unsigned large = small + 1;
+    wr_cache *cache = create();
+    assert_int_equal(wr_park_living(), 1);
+    assert_true(keeps_slab(cache, large));
+    wr_cache_drain(cache);
+    while (wr_park_living() < WR_CACHE_SHARERS) {
+        assert_true(keeps_slab(cache, large));
+        wr_cache_drain(cache);
+        (void)create();
+    }
+    assert_false(keeps_slab(cache, large));
+    assert_true(keeps_slab(cache, small));
+    wr_cache_drain(cache);
+    assert_bins_at_rest();
+}
+
 static void test_refill_counts_slow_calls_and_bytes_served(void **state)
 {
     (void)state;
@@ -929,6 +964,7 @@ int main(void)
       cmocka_unit_test_teardown(test_refill_gives_ascending_addresses, park_all),
       cmocka_unit_test_teardown(test_refill_of_a_cold_class_gives_its_slab_up, park_all),
       cmocka_unit_test_teardown(test_refill_of_a_hot_class_keeps_its_slab, park_all),
+      cmocka_unit_test_teardown(test_many_threads_keep_no_slabs_of_large_blocks, park_all),
       cmocka_unit_test_teardown(test_refill_counts_slow_calls_and_bytes_served, park_all),
       cmocka_unit_test_teardown(test_overflow_returns_the_oldest_half, park_all),
       cmocka_unit_test_teardown(test_overflow_of_a_full_hot_bin_returns_one_batch, park_all),
