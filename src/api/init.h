@@ -9,7 +9,7 @@
 
 /* Gives the calling thread a cache: a parked one, a new one, or (where neither can be had) the one
  * that stands in for good. */
-WR_COLD void wr_init_thread(void);
+void wr_init_thread(void);
 
 /* Sees that a fork is followed, before a thread that need not be the only one touches the heap:
  * what the child finds in the middle of a step, another thread left there. A program of one thread

@@ -17,6 +17,8 @@
 #define WR_WEAK         __attribute__((weak))
 #define WR_UNUSED       __attribute__((unused))
 #define WR_PRINTF(f, a) __attribute__((format(printf, f, a)))
+/* Runs in each process as it starts or ends: lies with what else it touches then (src/weir.ld). */
+#define WR_STARTUP __attribute__((section(".text.startup")))
 
 /* Compilers know nothing of x, an integer variable, from here on: they compute it as it is written,
  * and do not mix it with what comes after. No instruction of its own. */

@@ -319,7 +319,7 @@ void wr_check_set_action(unsigned action)
     wr_finding_set_action(action);
 }
 
-void wr_check_start(void)
+WR_STARTUP void wr_check_start(void)
 {
     enum { HARDENED = WR_HARDEN_ZERO | WR_HARDEN_CANARY | WR_HARDEN_DELAY };
     bool is_set = wr_option_is_set(wr_option_check);

@@ -299,7 +299,7 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 
 /* ---- start ---- */
 
-void wr_guard_start(void)
+WR_STARTUP void wr_guard_start(void)
 {
     size_t rate = wr_option_get(wr_option_guard_sample);
     if (rate == 0) {

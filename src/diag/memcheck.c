@@ -6,7 +6,7 @@
 #ifdef WR_MEMCHECK
 #include <valgrind/memcheck.h>
 
-bool wr_memcheck_is_there(void)
+WR_STARTUP bool wr_memcheck_is_there(void)
 {
     char here = 0;
     return VALGRIND_MAKE_MEM_DEFINED(&here, sizeof here) != 0; /* 0 but under memcheck */
@@ -29,7 +29,7 @@ void wr_memcheck_returned(uintptr_t address, size_t bytes)
 
 #else
 
-bool wr_memcheck_is_there(void)
+WR_STARTUP bool wr_memcheck_is_there(void)
 {
     return false;
 }

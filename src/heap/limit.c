@@ -61,7 +61,7 @@ static size_t memory_allowed(void)
     return cgroup == 0 ? machine : wr_min(cgroup, machine);
 }
 
-void wr_limit_start(void)
+WR_STARTUP void wr_limit_start(void)
 {
     bool percentage = wr_option_is_percentage(wr_option_limit_soft) ||
                       wr_option_is_percentage(wr_option_limit_hard);

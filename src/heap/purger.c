@@ -17,14 +17,14 @@ static long process_id;           /* of the process that has the purger; before 
 static pthread_t purger;          /* written before AWAKE */
 static _Atomic uint64_t next_try; /* milliseconds; after a start that failed. Relaxed: a hint */
 
-static uint32_t load_state(void)
+WR_INLINE uint32_t load_state(void)
 {
     /* Observes process_id and purger, where the state says that they are there; pairs with
      * change(). */
     return wr_load_acquire(&wr_purger_word);
 }
 
-static bool change(uint32_t from, wr_purger_state to)
+WR_INLINE bool change(uint32_t from, wr_purger_state to)
 {
     /* Linearisation point of each transition. Publishes process_id and purger; pairs with
      * load_state(). */
@@ -166,7 +166,7 @@ static bool begin_stop(bool for_good)
     }
 }
 
-void wr_purger_stop(bool for_good)
+WR_STARTUP void wr_purger_stop(bool for_good)
 {
     if (begin_stop(for_good)) {
         wr_futex_wake(&wr_purger_word);
