@@ -142,8 +142,8 @@ static void visit_next(wr_cache *cache)
     }
     unsigned class = cache->visit % (WR_CLASS_COUNT - 1) + 1;
     cache->visit = class;
-    if (cache->recent[class]) {
-        cache->recent[class] = 0;
+    if ((cache->recent >> class & 1) != 0) {
+        cache->recent &= ~((uint64_t)1 << class);
         return;
     }
     cache->heat[class] = 0;
@@ -162,7 +162,8 @@ static void count_slow_call(wr_cache *cache, unsigned class)
     if (WR_UNLIKELY(cache->swept)) {
         wr_capacity_cool_down(cache);
     }
-    cache->recent[class] = 1;
+    cache->recent |= (uint64_t)1 << class;
+    cache->warm |= (uint64_t)1 << class;
     if (cache->heat[class] < UINT8_MAX) {
         cache->heat[class]++;
     }
@@ -300,7 +301,8 @@ void wr_cache_rest(wr_cache *cache)
     if (!enter(cache)) {
         return;
     }
-    for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
+    for (uint64_t warm = cache->warm; warm != 0; warm &= warm - 1) {
+        unsigned class = wr_lowest_bit(warm);
         unsigned length = wr_stack_length(cache, class);
         unsigned keep = wr_capacity_cold(class);
         wr_cache_leave_slab(cache, class);

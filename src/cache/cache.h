@@ -41,15 +41,18 @@ typedef struct wr_cache {
         capacity[WR_CLASS_COUNT];   /* places of each bin; above the cold count in the hot array */
     uint16_t array[WR_CLASS_COUNT]; /* where the bin's array begins, in entries from the cache on */
     uint8_t heat[WR_CLASS_COUNT];   /* slow calls of each bin, saturating */
-    uint8_t recent[WR_CLASS_COUNT]; /* 1 if it had a slow call since it was last visited */
-    wr_bin *source;                 /* the heap's bins, by class; constant */
-    uint32_t id;                    /* number among the caches; constant */
-    uint32_t visit;                 /* bin to be looked at for shrinking next */
-    _Atomic int owner;              /* the thread's number while one has it; 0: unknown, or none */
-    _Atomic uint32_t busy;          /* 1 while the owner is in a slow call */
-    _Atomic uint32_t thief;         /* 1 while a thief has, or wants, what is in it */
-    bool swept;                     /* a thief emptied it: the owner lets it cool down */
-    size_t hot_bytes;               /* its part of the budget of hot bins */
+    /* Bits by class: bins that had a slow call since they were last visited; those that may keep a
+     * slab, have heat, or hold more than cold ones. */
+    uint64_t recent;
+    uint64_t warm;
+    wr_bin *source;         /* the heap's bins, by class; constant */
+    uint32_t id;            /* number among the caches; constant */
+    uint32_t visit;         /* bin to be looked at for shrinking next */
+    _Atomic int owner;      /* the thread's number while one has it; 0: unknown, or none */
+    _Atomic uint32_t busy;  /* 1 while the owner is in a slow call */
+    _Atomic uint32_t thief; /* 1 while a thief has, or wants, what is in it */
+    bool swept;             /* a thief emptied it: the owner lets it cool down */
+    size_t hot_bytes;       /* its part of the budget of hot bins */
     /* Of who steals: slow calls at its last look, when they had last become more, and whether the
      * cache has been swept since. */
     size_t seen_calls;
@@ -63,6 +66,7 @@ typedef struct wr_cache {
 } wr_cache;
 
 _Static_assert(sizeof(((wr_cache *)0)->top[0]) == WR_CLASS_MARK_UNIT, "a mark leads to a word");
+_Static_assert(WR_CLASS_COUNT <= WR_WORD_BITS, "a bit for each class");
 
 /* The calling thread's cache: the only thread-local word of the library. */
 extern _Thread_local wr_cache *wr_cache_self;

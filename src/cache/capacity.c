@@ -28,14 +28,21 @@ typedef struct hot_arrays {
 
 _Static_assert(sizeof(hot_arrays) <= WR_CACHE_BYTES, "they end where a cache does");
 
-/* How long each is, and where it begins, in entries from the cache on. */
+#define COLD_ENTRIES(block_bytes)                                                                  \
+    ((block_bytes) >= WR_CACHE_LINE_BYTES && (block_bytes) <= WR_CACHE_COLD_BYTES                  \
+         ? WR_CACHE_COLD_BLOCKS                                                                    \
+         : 0)
+
+/* How long each is, and where it begins, in entries from the cache on; places of a cold bin. */
 #define WR_SIZE_CLASS(block_bytes, reciprocal, blocks, slices)                                     \
-    {ENTRIES(block_bytes), offsetof(hot_arrays, of_##block_bytes) / sizeof(wr_cache_entry)},
+    {ENTRIES(block_bytes), offsetof(hot_arrays, of_##block_bytes) / sizeof(wr_cache_entry),        \
+     COLD_ENTRIES(block_bytes)},
 static const struct {
     uint16_t entries;
     uint16_t array;
+    uint16_t cold_entries;
 } hot[WR_CLASS_COUNT] = {
-    {0, 0}, /* class 0: no plain block */
+    {0, 0, 0}, /* class 0: no plain block */
 #include "size/size_table.inc"
 };
 #undef WR_SIZE_CLASS
@@ -53,9 +60,7 @@ static unsigned cold_classes(void)
 
 unsigned wr_capacity_cold(unsigned class)
 {
-    bool holds =
-        class <= cold_classes() && wr_size_line_blocks(wr_size_classes[class].block_bytes) == 1;
-    return holds ? WR_CACHE_COLD_BLOCKS : 0;
+    return hot[class].cold_entries;
 }
 
 /* The array of a cold bin, in the page of the cache's head. */
@@ -175,15 +180,21 @@ unsigned wr_capacity_half(const wr_cache *cache, unsigned class)
 
 void wr_capacity_cool_down(wr_cache *cache)
 {
-    cache->swept = false;
-    count_hot_bytes(cache, hot_bytes_of_all(cache), cache->hot_bytes);
-    for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
-        cache->heat[class] = 0;
+    if (cache->swept) {
+        cache->swept = false;
+        count_hot_bytes(cache, hot_bytes_of_all(cache), cache->hot_bytes);
+    }
+    for (uint64_t warm = cache->warm; warm != 0; warm &= warm - 1) {
+        unsigned class = wr_lowest_bit(warm);
         unsigned capacity = wr_capacity_cold(class);
-        capacity = capacity < cache->capacity[class] ? capacity : cache->capacity[class];
-        if (wr_stack_length(cache, class) <= capacity) {
+        cache->heat[class] = 0;
+        if (wr_stack_length(cache, class) > capacity) {
+            continue; /* stays as it is, and warm */
+        }
+        if (capacity < cache->capacity[class]) {
             wr_capacity_set(cache, class, capacity);
         }
+        cache->warm &= ~((uint64_t)1 << class);
     }
 }
 
@@ -198,6 +209,7 @@ void wr_capacity_swept(wr_cache *cache)
 
 void wr_capacity_recover(wr_cache *cache, unsigned class)
 {
+    cache->warm |= (uint64_t)1 << class;
     cache->capacity[class] = (uint16_t)wr_capacity_max(class);
     cache->array[class] = hot[class].array;
     wr_stack_place(cache, class, NULL, 0);

@@ -139,6 +139,22 @@ static void test_cool_down_keeps_the_capacity_of_a_bin_whose_blocks_need_it(void
     assert_int_equal(wr_capacity_hot_bytes(), sum_of_hot_bytes());
     wr_cache_assert_valid(cache);
     wr_cache_drain(cache);
+    wr_capacity_cool_down(cache); /* without a slow call in between */
+    assert_int_equal(cache->capacity[needed], COLD);
+    assert_int_equal(cache->warm, 0);
+}
+
+static void test_cool_down_finds_a_bin_that_a_fork_left_in_the_middle_of_a_change(void **state)
+{
+    (void)state;
+    wr_cache *cache = create();
+    unsigned class = wr_size_class_of(64);
+    wr_capacity_recover(cache, class);
+    wr_capacity_recount();
+    assert_int_equal(cache->capacity[class], WR_CACHE_BIN_BLOCKS);
+    wr_capacity_cool_down(cache);
+    assert_int_equal(cache->capacity[class], COLD);
+    assert_int_equal(wr_capacity_hot_bytes(), sum_of_hot_bytes());
 }
 
 /* ---- the budget ---- */
@@ -261,6 +277,7 @@ int main(void)
         cmocka_unit_test(test_cold_places_are_8_from_a_line_to_1_kib_and_none_besides),
         cmocka_unit_test(test_frees_alone_make_a_bin_only_so_large),
         cmocka_unit_test(test_half_of_a_capacity_is_never_below_the_cold_one),
+        cmocka_unit_test(test_cool_down_finds_a_bin_that_a_fork_left_in_the_middle_of_a_change),
         cmocka_unit_test(test_cool_down_keeps_the_capacity_of_a_bin_whose_blocks_need_it),
         cmocka_unit_test(test_budget_under_threads_and_a_thief_adds_up),
     };
