@@ -120,43 +120,58 @@ static unsigned take(wr_span *slab, unsigned most, bool present, unsigned line, 
     return taken;
 }
 
+WR_INLINE bool has_granules_aside(const wr_span *slab)
+{
+    return (wr_granule_absent(slab) | slab->stale) != 0;
+}
+
+/* The granules of blocks just taken are in use again. */
+static void touch(wr_span *slab, unsigned taken, void **out)
+{
+    unsigned shift = wr_granule_shift(slab->bytes);
+    uint32_t used = 0;
+    for (unsigned i = 0; i < taken; i++) {
+        used |= wr_granule_mask(slab, shift, (uint32_t)((uintptr_t)out[i] - slab->start));
+    }
+    wr_granule_touch(slab, used);
+}
+
 /* The same from a slab with granules that are absent or stale: absent ones last. */
 static unsigned take_by_granule(wr_span *slab, unsigned most, void **out)
 {
     unsigned taken = take(slab, most, wr_granule_absent(slab) != 0, 1, out);
     while (taken < most && wr_granule_absent(slab) != 0) {
         if (!wr_granule_bring_back(slab)) {
-            taken = taken == 0 ? WR_SLAB_REFUSED : taken;
+            if (taken == 0) {
+                return WR_SLAB_REFUSED;
+            }
             break;
         }
         taken += take(slab, most - taken, wr_granule_absent(slab) != 0, 1, out + taken);
     }
-    unsigned shift = wr_granule_shift(slab->bytes);
-    uint32_t used = 0;
-    for (unsigned i = 0; i < taken && taken != WR_SLAB_REFUSED; i++) {
-        used |= wr_granule_mask(slab, shift, (uint32_t)((uintptr_t)out[i] - slab->start));
-    }
-    wr_granule_touch(slab, used);
+    touch(slab, taken, out);
     return taken;
 }
 
 unsigned wr_slab_take(wr_span *slab, unsigned most, void **out)
 {
     WR_ASSERT((wr_load_relaxed(&slab->state) & WR_SLAB_OWNED) != 0);
-    return WR_LIKELY((wr_granule_absent(slab) | slab->stale) == 0)
-               ? take(slab, most, false, 1, out)
-               : take_by_granule(slab, most, out);
+    return WR_LIKELY(!has_granules_aside(slab)) ? take(slab, most, false, 1, out)
+                                                : take_by_granule(slab, most, out);
 }
 
 unsigned wr_slab_take_lines(wr_span *slab, unsigned most, void **out)
 {
     WR_ASSERT((wr_load_relaxed(&slab->state) & WR_SLAB_OWNED) != 0);
     unsigned line = wr_size_line_blocks(slab->block_bytes);
-    if (line == 1 || most < line || (wr_granule_absent(slab) | slab->stale) != 0 ||
-        wr_option_hardens(WR_HARDEN_ORDER)) {
+    if (line == 1 || most < line || wr_option_hardens(WR_HARDEN_ORDER)) {
         return 0;
     }
-    return take(slab, most / line * line, false, line, out);
+    unsigned taken = take(slab, most / line * line, wr_granule_absent(slab) != 0, line, out);
+    if (has_granules_aside(slab)) {
+        touch(slab, taken, out);
+    }
+    return taken;
 }
 
 uint64_t wr_slab_put(wr_span *slab, uint32_t word, uint64_t bits)

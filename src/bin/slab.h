@@ -71,8 +71,8 @@ wr_span *wr_slab_open(uintptr_t start, unsigned class, struct wr_bin *bin);
 unsigned wr_slab_take(wr_span *slab, unsigned most, void **out);
 
 /* The same in whole cache lines of free blocks alone, so that they share none with blocks of other
- * threads; 0 when the slab has none, or they are no use: blocks of a line and more, `most` below a
- * line, granules to look at first, hardened order. */
+ * threads, and on present pages alone; 0 when the slab has none, or they are no use: blocks of a
+ * line and more, `most` below a line, hardened order. */
 unsigned wr_slab_take_lines(wr_span *slab, unsigned most, void **out);
 
 /* Where a block's bit is. */

@@ -303,14 +303,30 @@ static void test_take_lines_of_every_class_starts_and_ends_at_borders(void **sta
     }
 }
 
+static void test_take_lines_passes_over_absent_granules_and_touches_stale_ones(void **state)
+{
+    (void)state;
+    wr_span *slab = open_slab(8);
+    size_t granule_bytes = (size_t)1 << wr_granule_shift(slab->bytes);
+    void *out[8];
+    wr_granule_set_absent(slab, 1);
+    slab->stale = 6;
+    assert_int_equal(wr_slab_take_lines(slab, 8, out), 8);
+    assert_int_equal((uintptr_t)out[0], slab->start + granule_bytes);
+    assert_int_equal(slab->stale, 4);
+    assert_int_equal(wr_granule_absent(slab), 1);
+    wr_granule_set_absent(slab, (uint32_t)wr_mask(0, (unsigned)(slab->bytes / granule_bytes)));
+    slab->stale = 0;
+    assert_int_equal(wr_slab_take_lines(slab, 8, out), 0);
+    wr_granule_set_absent(slab, 0);
+    close_slab(slab);
+}
+
 static void test_take_lines_gives_none_where_they_are_no_use(void **state)
 {
     (void)state;
     wr_span *slab = open_slab(8);
     assert_int_equal(wr_slab_take_lines(slab, 7, blocks), 0);
-    wr_granule_set_absent(slab, 1);
-    assert_int_equal(wr_slab_take_lines(slab, 8, blocks), 0);
-    wr_granule_set_absent(slab, 0);
     assert_int_equal(wr_slab_take_lines(slab, 8, blocks), 8);
     close_slab(slab);
     slab = open_slab(64);
@@ -1167,6 +1183,7 @@ int main(void)
         cmocka_unit_test(test_take_of_a_slab_without_free_blocks_gives_none),
         cmocka_unit_test(test_take_lines_passes_over_lines_with_a_block_out),
         cmocka_unit_test(test_take_lines_of_every_class_starts_and_ends_at_borders),
+        cmocka_unit_test(test_take_lines_passes_over_absent_granules_and_touches_stale_ones),
         cmocka_unit_test(test_take_lines_gives_none_where_they_are_no_use),
         cmocka_unit_test(test_take_gives_every_block_of_every_class_once),
         cmocka_unit_test(test_locate_block_start_of_any_class_is_its_bit),
