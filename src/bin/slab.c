@@ -81,10 +81,21 @@ static uint64_t whole_lines(uint64_t bits, unsigned line)
     return (lines & ~(uint64_t)0 / each) * each;
 }
 
-/* Takes up to `most` blocks, with `present` only those whose pages are there; only whole lines of
- * so many blocks. */
-static unsigned take(wr_span *slab, unsigned most, bool present, unsigned line, void **out)
+/* The granules of blocks just taken are in use again. */
+static void touch(wr_span *slab, unsigned taken, void **out)
 {
+    unsigned shift = wr_granule_shift(slab->bytes);
+    uint32_t used = 0;
+    for (unsigned i = 0; i < taken; i++) {
+        used |= wr_granule_mask(slab, shift, (uint32_t)((uintptr_t)out[i] - slab->start));
+    }
+    wr_granule_touch(slab, used);
+}
+
+/* Takes up to `most` blocks whose pages are there; only whole lines of so many blocks. */
+static unsigned take(wr_span *slab, unsigned most, unsigned line, void **out)
+{
+    bool absent = wr_granule_absent(slab) != 0;
     unsigned taken = 0;
     unsigned words = word_count(slab);
     bool shuffled = wr_option_hardens(WR_HARDEN_ORDER);
@@ -93,7 +104,7 @@ static unsigned take(wr_span *slab, unsigned most, bool present, unsigned line, 
         unsigned w = i + first < words ? i + first : i + first - words;
         /* Relaxed: a look; bits can only be added by others. */
         uint64_t bits = wr_load_relaxed(&slab->free_bits[w]);
-        if (bits != 0 && present) {
+        if (bits != 0 && absent) {
             bits = present_bits(slab, w, bits);
         }
         if (line != 1) {
@@ -117,47 +128,30 @@ static unsigned take(wr_span *slab, unsigned most, bool present, unsigned line, 
          * flags. */
         (void)wr_fetch_sub_relaxed(&slab->state, blocks_of(taken));
     }
+    if (WR_UNLIKELY(slab->stale != 0)) {
+        touch(slab, taken, out);
+    }
     return taken;
 }
 
-WR_INLINE bool has_granules_aside(const wr_span *slab)
-{
-    return (wr_granule_absent(slab) | slab->stale) != 0;
-}
-
-/* The granules of blocks just taken are in use again. */
-static void touch(wr_span *slab, unsigned taken, void **out)
-{
-    unsigned shift = wr_granule_shift(slab->bytes);
-    uint32_t used = 0;
-    for (unsigned i = 0; i < taken; i++) {
-        used |= wr_granule_mask(slab, shift, (uint32_t)((uintptr_t)out[i] - slab->start));
-    }
-    wr_granule_touch(slab, used);
-}
-
-/* The same from a slab with granules that are absent or stale: absent ones last. */
+/* The same from a slab with granules that are absent: their blocks last. */
 static unsigned take_by_granule(wr_span *slab, unsigned most, void **out)
 {
-    unsigned taken = take(slab, most, wr_granule_absent(slab) != 0, 1, out);
+    unsigned taken = take(slab, most, 1, out);
     while (taken < most && wr_granule_absent(slab) != 0) {
         if (!wr_granule_bring_back(slab)) {
-            if (taken == 0) {
-                return WR_SLAB_REFUSED;
-            }
-            break;
+            return taken == 0 ? WR_SLAB_REFUSED : taken;
         }
-        taken += take(slab, most - taken, wr_granule_absent(slab) != 0, 1, out + taken);
+        taken += take(slab, most - taken, 1, out + taken);
     }
-    touch(slab, taken, out);
     return taken;
 }
 
 unsigned wr_slab_take(wr_span *slab, unsigned most, void **out)
 {
     WR_ASSERT((wr_load_relaxed(&slab->state) & WR_SLAB_OWNED) != 0);
-    return WR_LIKELY(!has_granules_aside(slab)) ? take(slab, most, false, 1, out)
-                                                : take_by_granule(slab, most, out);
+    return WR_LIKELY(wr_granule_absent(slab) == 0) ? take(slab, most, 1, out)
+                                                   : take_by_granule(slab, most, out);
 }
 
 unsigned wr_slab_take_lines(wr_span *slab, unsigned most, void **out)
@@ -167,11 +161,7 @@ unsigned wr_slab_take_lines(wr_span *slab, unsigned most, void **out)
     if (line == 1 || most < line || wr_option_hardens(WR_HARDEN_ORDER)) {
         return 0;
     }
-    unsigned taken = take(slab, most / line * line, wr_granule_absent(slab) != 0, line, out);
-    if (has_granules_aside(slab)) {
-        touch(slab, taken, out);
-    }
-    return taken;
+    return take(slab, most / line * line, line, out);
 }
 
 uint64_t wr_slab_put(wr_span *slab, uint32_t word, uint64_t bits)

@@ -17,6 +17,7 @@ static long process_id;           /* of the process that has the purger; before 
 static pthread_t purger;          /* written before AWAKE */
 static _Atomic uint64_t next_try; /* milliseconds; after a start that failed. Relaxed: a hint */
 
+/* Inline, as the next: wr_purger_stop() runs them at the end of each process. */
 WR_INLINE uint32_t load_state(void)
 {
     /* Observes process_id and purger, where the state says that they are there; pairs with
