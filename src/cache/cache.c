@@ -296,6 +296,41 @@ void wr_cache_leave_slabs(wr_cache *cache)
     leave(cache);
 }
 
+/* Puts a bin's blocks in order, the lowest newest, if they are no more than a cold bin may hold and
+ * fill cache lines: then none of them shares a line with a block that another thread has. */
+static bool fill_lines(wr_cache *cache, unsigned class)
+{
+    unsigned length = wr_stack_length(cache, class);
+    uint32_t bytes = wr_size_classes[class].block_bytes;
+    unsigned line = wr_size_line_blocks(bytes);
+    if (line == 1 || length > WR_CACHE_COLD_BLOCKS || (length & (line - 1)) != 0) {
+        return false;
+    }
+    wr_cache_entry *base = wr_stack_base(cache, class);
+    uintptr_t sorted[WR_CACHE_COLD_BLOCKS];
+    for (unsigned i = 0; i < length; i++) {
+        uintptr_t block = (uintptr_t)wr_load_relaxed(base + i);
+        unsigned at = i;
+        for (; at > 0 && sorted[at - 1] > block; at--) {
+            sorted[at] = sorted[at - 1];
+        }
+        sorted[at] = block;
+    }
+    for (unsigned i = 0; i < length; i++) {
+        unsigned place = i & (line - 1);
+        uintptr_t first = sorted[i - place];
+        if (first % WR_CACHE_LINE_BYTES != 0 || sorted[i] != first + place * bytes) {
+            return false;
+        }
+    }
+    wr_stack_begin_change(cache, class);
+    for (unsigned i = 0; i < length; i++) {
+        wr_store_relaxed(base + i, (void *)sorted[length - 1 - i]);
+    }
+    wr_stack_end_change(cache);
+    return true;
+}
+
 void wr_cache_rest(wr_cache *cache)
 {
     if (!enter(cache)) {
@@ -303,10 +338,12 @@ void wr_cache_rest(wr_cache *cache)
     }
     for (uint64_t warm = cache->warm; warm != 0; warm &= warm - 1) {
         unsigned class = wr_lowest_bit(warm);
-        unsigned length = wr_stack_length(cache, class);
-        unsigned keep = wr_capacity_cold(class);
         wr_cache_leave_slab(cache, class);
-        flush(cache, class, length > keep ? length - keep : 0, "free");
+        if (wr_option_hardens(WR_HARDEN_ORDER) || !fill_lines(cache, class)) {
+            unsigned length = wr_stack_length(cache, class);
+            unsigned keep = wr_capacity_cold(class);
+            flush(cache, class, length > keep ? length - keep : 0, "free");
+        }
     }
     wr_capacity_cool_down(cache); /* the next life may be a short one, whatever this was */
     leave(cache);

@@ -103,8 +103,8 @@ void wr_cache_leave_slab(wr_cache *cache, unsigned class);
 /* Gives up the slabs that the cache keeps; its blocks stay. While a thief is at it, that does. */
 void wr_cache_leave_slabs(wr_cache *cache);
 
-/* The same, and returns all but a few blocks of each bin: for a cache that waits for a new owner.
- */
+/* The same, and returns all but a few blocks of each bin, those smaller than a cache line unless
+ * they fill whole lines: for a cache that waits for a new owner. */
 void wr_cache_rest(wr_cache *cache);
 
 /* Returns all blocks and gives up all slabs; likewise. */

@@ -186,15 +186,18 @@ void wr_capacity_cool_down(wr_cache *cache)
     }
     for (uint64_t warm = cache->warm; warm != 0; warm &= warm - 1) {
         unsigned class = wr_lowest_bit(warm);
-        unsigned capacity = wr_capacity_cold(class);
+        unsigned cold = wr_capacity_cold(class);
+        unsigned length = wr_stack_length(cache, class);
+        unsigned capacity = length <= cold                   ? cold
+                            : length <= WR_CACHE_COLD_BLOCKS ? WR_CACHE_COLD_BLOCKS
+                                                             : cache->capacity[class];
         cache->heat[class] = 0;
-        if (wr_stack_length(cache, class) > capacity) {
-            continue; /* stays as it is, and warm */
-        }
         if (capacity < cache->capacity[class]) {
             wr_capacity_set(cache, class, capacity);
         }
-        cache->warm &= ~((uint64_t)1 << class);
+        if (capacity == cold) {
+            cache->warm &= ~((uint64_t)1 << class);
+        }
     }
 }
 

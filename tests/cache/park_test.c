@@ -3,6 +3,7 @@
 
 #include <sched.h>
 
+#include "base/options.h"
 #include "bin/return.h"
 #include "crew.h"
 #include "heap/heap.h"
@@ -130,6 +131,141 @@ static void test_push_of_a_full_bin_keeps_as_many_as_a_cold_one_holds(void **sta
     assert_ptr_equal(wr_load_relaxed(&cache->top[class]), wr_load_relaxed(&cache->base[class]));
     wr_return(WR_CACHE_COLD_BLOCKS, blocks + 20 - WR_CACHE_COLD_BLOCKS, "free");
     assert_true(wr_load_relaxed(&wr_heap_default.bins[class].slabs) <= 1);
+}
+
+/* `count` blocks of `bytes` from a cache that has none of them, in the order they come. */
+static unsigned get_fresh(wr_cache *cache, size_t bytes, unsigned count, void **blocks)
+{
+    unsigned class = wr_size_class_of(bytes);
+    assert_int_equal(wr_stack_length(cache, class), 0);
+    for (unsigned i = 0; i < count; i++) {
+        blocks[i] = cache_get(cache, class);
+    }
+    return class;
+}
+
+static void test_push_keeps_small_blocks_that_fill_lines_and_the_lowest_goes_out_first(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t bytes;
+        unsigned count; /* what the first call brings */
+    } sizes[] = {{8, 8}, {16, 8}, {32, 6}, {48, 8}};
+    static const unsigned orders[][8] = {
+        {7, 6, 5, 4, 3, 2, 1, 0}, {0, 1, 2, 3, 4, 5, 6, 7}, {3, 0, 6, 7, 1, 5, 2, 4}};
+    for (unsigned s = 0; s < COUNT_OF(sizes); s++) {
+        for (unsigned o = 0; o < COUNT_OF(orders); o++) {
+            wr_cache *cache = made[22];
+            void *blocks[8];
+            unsigned count = sizes[s].count;
+            unsigned class = get_fresh(cache, sizes[s].bytes, count, blocks);
+            assert_int_equal(wr_stack_length(cache, class), 0); /* those, and no more */
+            for (unsigned i = 0; i < 8; i++) {
+                if (orders[o][i] < count) {
+                    give(cache, class, blocks[orders[o][i]]);
+                }
+            }
+            wr_park_push(cache);
+            assert_null(cache->slab[class]);
+            assert_ptr_equal(wr_park_adopt(), cache);
+            assert_int_equal(cache->capacity[class], WR_CACHE_COLD_BLOCKS);
+            assert_int_equal(wr_stack_length(cache, class), count);
+            wr_cache_assert_valid(cache);
+            for (unsigned i = 0; i < count; i++) {
+                assert_ptr_equal(cache_get(cache, class), blocks[i]);
+            }
+            wr_return(count, blocks, "free");
+            wr_park_push(cache); /* with nothing: the next life begins anew */
+            assert_ptr_equal(wr_park_adopt(), cache);
+            assert_int_equal(cache->capacity[class], 0);
+        }
+    }
+}
+
+/* What is left in the cache when only those of eight blocks of 16 bytes come back that `kept` has a
+ * bit for. */
+static unsigned left_of(unsigned kept)
+{
+    wr_cache *cache = made[23];
+    void *blocks[8];
+    unsigned class = get_fresh(cache, 16, 8, blocks);
+    assert_int_equal((uintptr_t)blocks[0] % WR_CACHE_LINE_BYTES, 0);
+    for (unsigned i = 0; i < 8; i++) {
+        if ((kept >> i & 1) != 0) {
+            give(cache, class, blocks[i]);
+        }
+    }
+    wr_park_push(cache);
+    assert_ptr_equal(wr_park_adopt(), cache);
+    unsigned left = wr_stack_length(cache, class);
+    wr_cache_drain(cache);
+    for (unsigned i = 0; i < 8; i++) {
+        if ((kept >> i & 1) == 0) {
+            wr_return(1, &blocks[i], "free");
+        }
+    }
+    wr_park_push(cache);
+    assert_ptr_equal(wr_park_adopt(), cache);
+    return left;
+}
+
+static void test_push_returns_small_blocks_whose_lines_others_share(void **state)
+{
+    (void)state;
+    assert_int_equal(left_of(0xff), 8);
+    assert_int_equal(left_of(0x0f), 4); /* one line of two */
+    assert_int_equal(left_of(0xf0), 4);
+    assert_int_equal(left_of(0x7f), 0);
+    assert_int_equal(left_of(0x3f), 0);
+    assert_int_equal(left_of(0x33), 0); /* half of each line */
+    assert_int_equal(left_of(0x3c), 0); /* four in a row, but of two lines */
+    assert_int_equal(left_of(0x01), 0);
+}
+
+static void test_push_returns_small_blocks_beyond_a_cold_bin(void **state)
+{
+    (void)state;
+    wr_cache *cache = made[24];
+    void *blocks[20];
+    unsigned class = get_fresh(cache, 16, 20, blocks); /* 8 and 12 */
+    assert_int_equal(wr_stack_length(cache, class), 0);
+    assert_int_equal(cache->capacity[class], 16);
+    for (unsigned i = 0; i < 16; i++) {
+        give(cache, class, blocks[i]);
+    }
+    wr_return(4, blocks + 16, "free");
+    wr_park_push(cache);
+    assert_int_equal(cache->capacity[class], 0);
+    assert_ptr_equal(wr_park_adopt(), cache);
+    assert_int_equal(wr_stack_length(cache, class), 0);
+    assert_true(wr_load_relaxed(&wr_heap_default.bins[class].slabs) <= 1);
+}
+
+static void park_in_hardened_order(void *unused)
+{
+    (void)unused;
+    wr_options_parse((char *[]){"WEIR_HARDEN=order", NULL});
+    wr_cache *cache = made[25];
+    unsigned class = wr_size_class_of(16);
+    void *blocks[8];
+    for (unsigned i = 0; i < 8; i++) {
+        blocks[i] = cache_get(cache, class);
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        give(cache, class, blocks[i]);
+    }
+    CHECK(wr_stack_length(cache, class) == 8);
+    wr_park_push(cache);
+    CHECK(wr_park_adopt() == cache);
+    CHECK(wr_stack_length(cache, class) == 0);
+}
+
+static void test_push_under_hardened_order_keeps_no_small_blocks(void **state)
+{
+    (void)state;
+    struct outcome outcome;
+    run_child(park_in_hardened_order, NULL, &outcome);
+    assert_clean_exit(&outcome);
 }
 
 static void test_recover_leaves_exactly_the_parked_caches_adoptable(void **state)
@@ -309,6 +445,11 @@ int main(void)
         cmocka_unit_test(test_adopt_takes_the_lowest_number_first),
         cmocka_unit_test(test_push_keeps_the_newest_blocks_and_gives_up_the_slabs),
         cmocka_unit_test(test_push_of_a_full_bin_keeps_as_many_as_a_cold_one_holds),
+        cmocka_unit_test(
+            test_push_keeps_small_blocks_that_fill_lines_and_the_lowest_goes_out_first),
+        cmocka_unit_test(test_push_returns_small_blocks_whose_lines_others_share),
+        cmocka_unit_test(test_push_returns_small_blocks_beyond_a_cold_bin),
+        cmocka_unit_test(test_push_under_hardened_order_keeps_no_small_blocks),
         cmocka_unit_test(test_recover_leaves_exactly_the_parked_caches_adoptable),
         cmocka_unit_test(test_park_random_steps_match_the_model),
         cmocka_unit_test(test_park_under_threads_gives_each_cache_to_one_owner),
