@@ -87,14 +87,14 @@ void wr_keep_put(uintptr_t start, size_t bytes)
 }
 
 /* True if a mapping serves, and better than the best so far, 0 for none. */
-static bool is_better(uint64_t word, uint64_t best, size_t bytes, size_t alignment)
+static bool is_better(uint64_t word, uint64_t best, size_t bytes, size_t most, size_t alignment)
 {
-    return bytes_of(word) >= bytes && bytes_of(word) <= bytes + bytes / 4 &&
+    return bytes_of(word) >= bytes && bytes_of(word) <= most &&
            (best == 0 || bytes_of(word) < bytes_of(best)) &&
            wr_align_down(unpack(word).start, alignment) == unpack(word).start;
 }
 
-wr_kept wr_keep_take(size_t bytes, size_t alignment)
+wr_kept wr_keep_take(size_t bytes, size_t most, size_t alignment)
 {
     const wr_kept none = {0, 0};
     if (wr_keep_bytes() < bytes) {
@@ -104,7 +104,7 @@ wr_kept wr_keep_take(size_t bytes, size_t alignment)
     uint64_t best_word = 0;
     for (unsigned i = 0; i < WR_KEEP_SLOTS; i++) {
         uint64_t word = wr_load_relaxed(&slots[i]);
-        if (word != 0 && is_better(word, best_word, bytes, alignment)) {
+        if (word != 0 && is_better(word, best_word, bytes, most, alignment)) {
             best = i;
             best_word = word;
         }

@@ -27,9 +27,9 @@ typedef struct wr_kept {
  * others are returned. Its charge stays as its descriptor says (heap/mapping). */
 void wr_keep_put(uintptr_t start, size_t bytes);
 
-/* Takes the kept mapping that fits best: at least `bytes`, at most a quarter more, and starts at a
- * multiple of alignment (a power of two). */
-wr_kept wr_keep_take(size_t bytes, size_t alignment);
+/* Takes the smallest kept mapping of at least `bytes` and at most `most` that starts at a multiple
+ * of alignment (a power of two). */
+wr_kept wr_keep_take(size_t bytes, size_t most, size_t alignment);
 
 /* Returns kept mappings to the kernel, oldest first, as long as keep_bytes are left; how many
  * bytes that were. */

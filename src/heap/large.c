@@ -82,10 +82,12 @@ static void *alloc_span(size_t bytes, bool zero)
     return (void *)start;
 }
 
-static void *open_mapping(wr_span *span, size_t bytes, size_t reserved_bytes, uint8_t growths)
+static void *open_mapping(wr_span *span, size_t bytes, size_t reserved_bytes, size_t alignment,
+                          uint8_t growths)
 {
     WR_ASSERT(bytes <= span->committed_bytes && span->committed_bytes <= reserved_bytes);
     span->class = WR_CLASS_NONE;
+    span->is_aligned = alignment > WR_SLICE_BYTES;
     span->growths = growths;
     wr_span_open(span, WR_SPAN_MAPPED, bytes, reserved_bytes);
     return (void *)span->start;
@@ -101,10 +103,25 @@ static void make_zero(wr_span *span, size_t reserved_bytes, size_t bytes)
     wr_mapping_uncommit(span, bytes);
 }
 
-/* A kept mapping that fits; NULL if there is none, or the limit forbids what it has too little. */
+/* Of a mapping that is far larger than the object in it is yet, what it may never grow into goes
+ * back. */
+static void drop_tail(wr_span *span, size_t bytes, size_t reserved_bytes)
+{
+    size_t keep = wr_mapping_length(2 * bytes);
+    if (span->committed_bytes > keep &&
+        wr_vm_purge((void *)(span->start + keep), reserved_bytes - keep)) {
+        wr_mapping_uncommit(span, keep);
+        wr_mapping_hide(span, keep, reserved_bytes);
+    }
+}
+
+/* A kept mapping that fits, for an object that grows any that is large enough; NULL if there is
+ * none, or the limit forbids what it has too little. */
 static void *reuse_mapping(size_t bytes, size_t alignment, bool zero, uint8_t growths)
 {
-    wr_kept kept = wr_keep_take(wr_mapping_length(bytes), alignment);
+    size_t length = wr_mapping_length(bytes);
+    size_t most = growths == 0 ? length + length / 4 : SIZE_MAX;
+    wr_kept kept = wr_keep_take(length, most, alignment);
     if (kept.start == 0) {
         return NULL;
     }
@@ -116,7 +133,8 @@ static void *reuse_mapping(size_t bytes, size_t alignment, bool zero, uint8_t gr
     if (zero) {
         make_zero(span, kept.bytes, bytes);
     }
-    return open_mapping(span, bytes, kept.bytes, growths);
+    drop_tail(span, bytes, kept.bytes);
+    return open_mapping(span, bytes, kept.bytes, alignment, growths);
 }
 
 static void *alloc_mapping(size_t bytes, size_t alignment, bool zero, uint8_t growths)
@@ -126,7 +144,8 @@ static void *alloc_mapping(size_t bytes, size_t alignment, bool zero, uint8_t gr
         return object;
     }
     wr_span *span = wr_mapping_create(bytes, alignment);
-    return span == NULL ? NULL : open_mapping(span, bytes, wr_mapping_length(bytes), growths);
+    return span == NULL ? NULL
+                        : open_mapping(span, bytes, wr_mapping_length(bytes), alignment, growths);
 }
 
 bool wr_large_is_below_threshold(size_t size)
@@ -174,6 +193,20 @@ void *wr_large_alloc_growing(size_t size)
     return wr_large_alloc(size, WR_ALIGNMENT_BYTES, false);
 }
 
+/* A mapping that is out of use waits for the next of its kind, if there will be one: an object that
+ * grows, one aligned like it, or one above the threshold too. What is like it but below the
+ * threshold now comes from slices, and need not find two places with page frames. */
+static void free_mapping(wr_span *span, size_t bytes, size_t reserved_bytes)
+{
+    raise_threshold(bytes);
+    if (span->growths == 0 && !span->is_aligned && wr_large_is_below_threshold(bytes)) {
+        wr_mapping_destroy(span->start, reserved_bytes);
+        return;
+    }
+    wr_mapping_show(span, reserved_bytes, reserved_bytes); /* who takes it uses all of it */
+    wr_keep_put(span->start, reserved_bytes);
+}
+
 bool wr_large_free(wr_span *span)
 {
     wr_span_kind kind = wr_span_kind_of(span);
@@ -187,9 +220,7 @@ bool wr_large_free(wr_span *span)
         wr_slice_release(span->start, slices);
         wr_purge_over_cap(slices);
     } else {
-        raise_threshold(bytes);
-        wr_mapping_show(span, reserved_bytes, reserved_bytes); /* who takes it uses all of it */
-        wr_keep_put(span->start, reserved_bytes);
+        free_mapping(span, bytes, reserved_bytes);
     }
     return true;
 }
@@ -320,7 +351,7 @@ static void *move_mapping(wr_span *span, size_t bytes, size_t reserved, uint8_t 
     moved->committed_bytes = committed_bytes;
     wr_mapping_lengthened(moved, old_reserved, reserved);
     wr_mapping_hide(moved, bytes, reserved);
-    return open_mapping(moved, bytes, reserved, growths);
+    return open_mapping(moved, bytes, reserved, WR_SLICE_BYTES, growths);
 }
 
 void *wr_large_move(wr_span *span, size_t size)

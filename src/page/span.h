@@ -61,8 +61,12 @@ typedef struct wr_span {
     _Atomic uint8_t kind;
     /* Slab: its class, 0 otherwise; as bin. */
     uint8_t class;
-    /* Slab: it is its bin's spare; its owner. */
-    uint8_t is_spare;
+    union {
+        /* Slab: it is its bin's spare; its owner. */
+        uint8_t is_spare;
+        /* Mapping: for an alignment that no slices have; who holds the object. */
+        uint8_t is_aligned;
+    };
     /* Mapping: how often it grew; who holds the object. Slab: 1 if a fence lies behind it; its
      * owner. */
     uint8_t growths;

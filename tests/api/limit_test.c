@@ -64,6 +64,9 @@ static void count_mappings(void *unused)
     void *block = allocate(1 * MIB + 1);
     CHECK(weir_committed() == before + 1 * MIB + 4 * KIB); /* whole pages */
     t_free(block);
+    CHECK(weir_committed() == before); /* the next of its size is none */
+    CHECK(t_mallopt(M_MMAP_THRESHOLD, 128 * KIB) == 1);
+    t_free(allocate(1 * MIB + 1));
     CHECK(weir_committed() == before + 1 * MIB + 4 * KIB); /* kept */
     CHECK(settled() == before);
 }
@@ -149,14 +152,14 @@ static void test_committed_follows_realloc_of_mappings_both_ways(void **state)
 static void count_realloc_of_slices(void *unused)
 {
     (void)unused;
-    t_free(allocate_slices(100 * KIB));
     size_t before = settled();
-    char *block = allocate_slices(40 * KIB);
-    CHECK(weir_committed() == before + SLICE);
+    char *block = allocate_slices(100 * KIB);
+    CHECK(weir_committed() == before + 2 * SLICE);
+    CHECK(weir_resize_in_place(block, 40 * KIB) == 1);
+    CHECK(weir_committed() == before + 2 * SLICE); /* its tail is dirty */
     CHECK(weir_resize_in_place(block, 120 * KIB) == 1);
     CHECK(weir_committed() == before + 2 * SLICE);
     CHECK(weir_resize_in_place(block, 50 * KIB) == 1);
-    CHECK(weir_committed() == before + 2 * SLICE); /* its tail is dirty */
     CHECK(settled() == before + SLICE);
     t_free(block);
     CHECK(settled() == before);
@@ -338,6 +341,7 @@ static void test_limits_are_what_was_set(void **state)
 static void set_below_what_is_free(void *unused)
 {
     (void)unused;
+    CHECK(t_mallopt(M_MMAP_THRESHOLD, 128 * KIB) == 1); /* what is freed is kept */
     size_t before = settled();
     t_free(allocate(3 * MIB));
     CHECK(weir_committed() == before + 3 * MIB);

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include <malloc.h>
+
 #include "family.h"
 #include "fault.h"
 
@@ -48,12 +50,19 @@ static void free_blocks(void **blocks, size_t count)
     }
 }
 
-/* Frees two objects of which only one may be kept: the other goes back, or should. */
+/* Frees two objects that may not both be kept: one at least goes back, or should. */
 static void free_more_than_is_kept(void)
 {
     void *huge[2];
     fill_blocks(huge, COUNT_OF(huge), HUGE_BYTES);
     free_blocks(huge, COUNT_OF(huge));
+}
+
+/* Frees a mapping that is kept for the next one: with the threshold pinned there may be one. */
+static void keep_one(void)
+{
+    CHECK(t_mallopt(M_MMAP_THRESHOLD, 128 * KIB) == 1);
+    t_free(allocate_one(MIB));
 }
 
 static void run_case(void (*body)(void *))
@@ -66,7 +75,7 @@ static void run_case(void (*body)(void *))
 static void map_while_memory_is_kept(void *unused)
 {
     (void)unused;
-    t_free(allocate_one(MIB));
+    keep_one();
     fault_starve(FAULT_MMAP);
     t_free(allocate_one(5 * MIB));
     CHECK(fault_failed() > 0);
@@ -82,7 +91,7 @@ static void grow_while_memory_is_kept(void *unused)
 {
     (void)unused;
     void *blocks[100];
-    t_free(allocate_one(MIB));
+    keep_one();
     fault_refuse(FAULT_SBRK);
     fault_starve(FAULT_MMAP);
     fill_blocks(blocks, COUNT_OF(blocks), 32 * KIB);

@@ -30,6 +30,12 @@ static bool is_mapped(uintptr_t start)
     return mincore((void *)start, 1, &resident) == 0 || errno != ENOMEM;
 }
 
+/* As an object that has its size is given one: a quarter more at most. */
+static wr_kept take(size_t bytes, size_t alignment)
+{
+    return wr_keep_take(bytes, bytes + bytes / 4, alignment);
+}
+
 static void put_new(size_t bytes)
 {
     wr_keep_put(map(bytes), bytes);
@@ -51,7 +57,7 @@ static void assert_none(wr_kept kept)
 static void test_take_from_nothing_gives_none(void **state)
 {
     (void)state;
-    assert_none(wr_keep_take(4 * KIB, WR_SLICE_BYTES));
+    assert_none(take(4 * KIB, WR_SLICE_BYTES));
     assert_int_equal(wr_keep_bytes(), 0);
 }
 
@@ -62,12 +68,12 @@ static void test_take_gives_what_was_put_with_its_contents(void **state)
     pattern_fill((void *)start, 256 * KIB, 1);
     wr_keep_put(start, 256 * KIB);
     assert_int_equal(wr_keep_bytes(), 256 * KIB);
-    wr_kept kept = wr_keep_take(256 * KIB, WR_SLICE_BYTES);
+    wr_kept kept = take(256 * KIB, WR_SLICE_BYTES);
     assert_int_equal(kept.start, start);
     assert_int_equal(kept.bytes, 256 * KIB);
     assert_true(pattern_holds((void *)start, 256 * KIB, 1));
     assert_int_equal(wr_keep_bytes(), 0);
-    assert_none(wr_keep_take(256 * KIB, WR_SLICE_BYTES));
+    assert_none(take(256 * KIB, WR_SLICE_BYTES));
     wr_keep_put(kept.start, kept.bytes);
 }
 
@@ -76,9 +82,8 @@ static void test_take_of_more_than_is_kept_gives_none(void **state)
     (void)state;
     put_new(256 * KIB);
     put_new(512 * KIB);
-    assert_none(
-        wr_keep_take(260 * KIB, WR_SLICE_BYTES)); /* 512 KiB would be more than a quarter above */
-    assert_none(wr_keep_take(516 * KIB, WR_SLICE_BYTES));
+    assert_none(take(260 * KIB, WR_SLICE_BYTES)); /* 512 KiB would be more than a quarter above */
+    assert_none(take(516 * KIB, WR_SLICE_BYTES));
     assert_int_equal(wr_keep_bytes(), 768 * KIB);
 }
 
@@ -86,8 +91,8 @@ static void test_take_gives_at_most_a_quarter_more(void **state)
 {
     (void)state;
     put_new(320 * KIB);
-    assert_none(wr_keep_take(252 * KIB, WR_SLICE_BYTES));
-    wr_kept kept = wr_keep_take(256 * KIB, WR_SLICE_BYTES);
+    assert_none(take(252 * KIB, WR_SLICE_BYTES));
+    wr_kept kept = take(256 * KIB, WR_SLICE_BYTES);
     assert_int_equal(kept.bytes, 320 * KIB);
     wr_keep_put(kept.start, kept.bytes);
 }
@@ -101,11 +106,27 @@ static void test_take_gives_the_smallest_that_fits(void **state)
         put_new(sizes[i]);
     }
     for (unsigned i = 0; i < COUNT_OF(expected); i++) {
-        wr_kept kept = wr_keep_take(257 * KIB, WR_SLICE_BYTES);
+        wr_kept kept = take(257 * KIB, WR_SLICE_BYTES);
         assert_int_equal(kept.bytes, expected[i]);
         assert_true(wr_vm_unmap((void *)kept.start, kept.bytes));
     }
-    assert_none(wr_keep_take(257 * KIB, WR_SLICE_BYTES));
+    assert_none(take(257 * KIB, WR_SLICE_BYTES));
+}
+
+static void test_take_without_a_most_gives_the_smallest_of_all_that_are_large_enough(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {8 * MIB, 64 * KIB, 2 * MIB, 4 * MIB};
+    for (unsigned i = 0; i < COUNT_OF(sizes); i++) {
+        put_new(sizes[i]);
+    }
+    assert_none(wr_keep_take(128 * KIB, 2 * MIB - 1, WR_SLICE_BYTES));
+    for (size_t expected = 2 * MIB; expected <= 8 * MIB; expected *= 2) {
+        wr_kept kept = wr_keep_take(128 * KIB, SIZE_MAX, WR_SLICE_BYTES);
+        assert_int_equal(kept.bytes, expected);
+        assert_true(wr_vm_unmap((void *)kept.start, kept.bytes));
+    }
+    assert_none(wr_keep_take(128 * KIB, SIZE_MAX, WR_SLICE_BYTES));
 }
 
 static void test_take_gives_what_starts_at_a_multiple(void **state)
@@ -114,8 +135,8 @@ static void test_take_gives_what_starts_at_a_multiple(void **state)
     uintptr_t start = map(256 * KIB);
     size_t alignment = start & -start; /* the most that it has */
     wr_keep_put(start, 256 * KIB);
-    assert_none(wr_keep_take(256 * KIB, 2 * alignment));
-    wr_kept kept = wr_keep_take(256 * KIB, alignment);
+    assert_none(take(256 * KIB, 2 * alignment));
+    wr_kept kept = take(256 * KIB, alignment);
     assert_int_equal(kept.start, start);
     wr_keep_put(kept.start, kept.bytes);
 }
@@ -138,7 +159,7 @@ static void test_put_of_the_cap_itself_is_kept(void **state)
     uintptr_t start = map(CAP);
     wr_keep_put(start, CAP);
     assert_int_equal(wr_keep_bytes(), CAP);
-    wr_kept kept = wr_keep_take(CAP, WR_SLICE_BYTES);
+    wr_kept kept = take(CAP, WR_SLICE_BYTES);
     assert_int_equal(kept.start, start);
     assert_true(wr_vm_unmap((void *)start, CAP));
 }
@@ -175,7 +196,7 @@ static void test_put_into_full_slots_keeps_the_new_one(void **state)
     }
     uintptr_t start = map(128 * KIB);
     wr_keep_put(start, 128 * KIB);
-    wr_kept kept = wr_keep_take(128 * KIB, WR_SLICE_BYTES);
+    wr_kept kept = take(128 * KIB, WR_SLICE_BYTES);
     assert_int_equal(kept.start, start);
     assert_true(wr_vm_unmap((void *)start, 128 * KIB));
 }
@@ -188,7 +209,7 @@ static void test_take_makes_its_slot_free_for_another(void **state)
     }
     size_t mapped = wr_vm_mapped_bytes();
     for (unsigned i = 0; i < 1000; i++) {
-        wr_kept kept = wr_keep_take(64 * KIB, WR_SLICE_BYTES);
+        wr_kept kept = take(64 * KIB, WR_SLICE_BYTES);
         assert_int_not_equal(kept.start, 0);
         wr_keep_put(kept.start, kept.bytes);
         assert_int_equal(wr_keep_bytes(), WR_KEEP_SLOTS * 64 * KIB);
@@ -265,7 +286,7 @@ static void keep_a_huge_one(void *unused)
     wr_options_parse(environment);
     uintptr_t start = map(bytes);
     wr_keep_put(start, bytes);
-    wr_kept kept = wr_keep_take(bytes, WR_SLICE_BYTES);
+    wr_kept kept = take(bytes, WR_SLICE_BYTES);
     CHECK(kept.start == start && kept.bytes == bytes);
 }
 
@@ -327,7 +348,7 @@ static void test_keep_random_steps_match_the_model(void **state)
                 bool fits = model[i].bytes >= bytes && model[i].bytes <= bytes + bytes / 4;
                 best = fits && model[i].bytes < best ? model[i].bytes : best;
             }
-            wr_kept kept = wr_keep_take(bytes, WR_SLICE_BYTES);
+            wr_kept kept = take(bytes, WR_SLICE_BYTES);
             assert_int_equal(kept.bytes, best == SIZE_MAX ? 0 : best);
             for (unsigned i = 0; i < count; i++) {
                 if (model[i].start == kept.start) {
@@ -363,7 +384,7 @@ static void use_keep(unsigned number, uint64_t *random, void (*enter)(unsigned, 
             (void)wr_keep_release_all();
         } else if (kind < 512 && count < MINE_MAX) {
             size_t bytes = thread_sizes[random_next(random) % COUNT_OF(thread_sizes)];
-            wr_kept kept = wr_keep_take(bytes, WR_SLICE_BYTES);
+            wr_kept kept = take(bytes, WR_SLICE_BYTES);
             if (kept.start == 0) {
                 kept.start = map(bytes);
                 kept.bytes = bytes;
@@ -451,6 +472,7 @@ int main(void)
         KEEP_TEST(test_take_of_more_than_is_kept_gives_none),
         KEEP_TEST(test_take_gives_at_most_a_quarter_more),
         KEEP_TEST(test_take_gives_the_smallest_that_fits),
+        KEEP_TEST(test_take_without_a_most_gives_the_smallest_of_all_that_are_large_enough),
         KEEP_TEST(test_take_gives_what_starts_at_a_multiple),
         KEEP_TEST(test_put_above_the_cap_returns_it_to_the_kernel),
         KEEP_TEST(test_put_of_the_cap_itself_is_kept),

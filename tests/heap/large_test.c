@@ -217,7 +217,7 @@ static void test_free_of_a_mapping_keeps_all_its_address_space(void **state)
     release(object);
     assert_int_equal(wr_keep_bytes(), 2 * MIB);
     assert_null(wr_span_find((uintptr_t)object));
-    wr_kept kept = wr_keep_take(2 * MIB, WR_SLICE_BYTES);
+    wr_kept kept = wr_keep_take(2 * MIB, 2 * MIB, WR_SLICE_BYTES);
     assert_int_equal(kept.start, (uintptr_t)object);
     wr_keep_put(kept.start, kept.bytes);
 }
@@ -704,6 +704,86 @@ static void test_growing_object_holds_to_a_pinned_threshold(void **state)
     in_child(see_growing_pinned);
 }
 
+static void see_kept(void *unused)
+{
+    (void)unused;
+    free_new(1 * MIB); /* its like are on slices from now on */
+    CHECK(wr_keep_bytes() == 0);
+    void *lower = wr_large_alloc(3 * MIB, 16, false);
+    void *upper = wr_large_alloc(2 * MIB, 16, false);
+    CHECK(kind_of(lower) == WR_SPAN_MAPPED && kind_of(upper) == WR_SPAN_MAPPED);
+    release(lower);
+    release(upper);
+    CHECK(wr_keep_bytes() == 0 && !is_mapped((uintptr_t)lower) && !is_mapped((uintptr_t)upper));
+    void *aligned = wr_large_alloc(1 * MIB, 2 * WR_SLICE_BYTES, false);
+    release(aligned);
+    CHECK(wr_keep_bytes() == 1 * MIB);
+    CHECK(wr_large_alloc(1 * MIB, 2 * WR_SLICE_BYTES, false) == aligned);
+    release(wr_large_alloc_growing(256 * KIB));
+    CHECK(wr_keep_bytes() == 256 * KIB);
+    free_new(64 * MIB); /* above all that the threshold may be, and all that is kept */
+    CHECK(wr_keep_bytes() == 256 * KIB);
+    (void)wr_keep_release_all();
+    wr_large_pin_threshold(THRESHOLD);
+    free_new(4 * MIB);
+    CHECK(wr_keep_bytes() == 4 * MIB);
+}
+
+static void test_freed_mapping_is_kept_where_another_like_it_may_come(void **state)
+{
+    (void)state;
+    in_child(see_kept);
+}
+
+static void see_growing_reuse(void *unused)
+{
+    (void)unused;
+    enum { OLD = 2 * MIB, NEW = 256 * KIB };
+    char *object = wr_large_alloc_growing(OLD);
+    pattern_fill(object, OLD, 12);
+    release(object);
+    CHECK(wr_keep_bytes() == OLD);
+    size_t committed = wr_commit_bytes();
+    char *fixed = wr_large_alloc(OLD + NEW, 16, false);
+    CHECK(fixed != object);
+    char *again = wr_large_alloc_growing(NEW);
+    CHECK(again == object);
+    wr_span *span = span_of(again);
+    CHECK(span->bytes == NEW && wr_span_reserved_bytes(span) == OLD);
+    CHECK(span->committed_bytes == 2 * NEW);
+    CHECK(wr_commit_bytes() == committed + 2 * NEW + NEW);
+    CHECK(pattern_holds(again, NEW, 12)); /* those frames are still there */
+    CHECK(all_zero(again + 2 * NEW, OLD - 2 * NEW));
+    CHECK(wr_large_resize_in_place(span, OLD)); /* with the reserve that it came with */
+    CHECK(wr_commit_bytes() == committed + OLD + NEW);
+    release(again);
+    CHECK(wr_keep_bytes() == OLD);
+}
+
+static void test_growing_object_takes_any_kept_mapping_without_what_it_may_never_need(void **state)
+{
+    (void)state;
+    in_child(see_growing_reuse);
+}
+
+static void see_growing_reuse_of_little_more(void *unused)
+{
+    (void)unused;
+    char *object = wr_large_alloc_growing(512 * KIB);
+    pattern_fill(object, 512 * KIB, 13);
+    release(object);
+    char *fixed = wr_large_alloc(256 * KIB, 16, false); /* is not thought to grow so much */
+    CHECK(fixed != object);
+    char *again = wr_large_alloc_growing(256 * KIB);
+    CHECK(again == object && pattern_holds(again, 512 * KIB, 13));
+}
+
+static void test_growing_object_in_a_mapping_little_larger_keeps_its_frames(void **state)
+{
+    (void)state;
+    in_child(see_growing_reuse_of_little_more);
+}
+
 /* ---- with the threshold pinned, so that what is freed is kept and used again ---- */
 
 static int pin(void **state)
@@ -964,6 +1044,9 @@ int main(void)
         cmocka_unit_test(test_threshold_of_the_option_is_pinned),
         cmocka_unit_test(test_growing_object_is_a_mapping_though_the_threshold_rose),
         cmocka_unit_test(test_growing_object_holds_to_a_pinned_threshold),
+        cmocka_unit_test(test_freed_mapping_is_kept_where_another_like_it_may_come),
+        cmocka_unit_test(test_growing_object_takes_any_kept_mapping_without_what_it_may_never_need),
+        cmocka_unit_test(test_growing_object_in_a_mapping_little_larger_keeps_its_frames),
     };
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_alloc_below_the_threshold_is_on_slices),
