@@ -2,8 +2,10 @@
 """Writes size_table.inc and size_index.inc: the size classes and the lookup by size.
 
 8, then steps of 16 up to 128; from there four classes a doubling up to 128 KiB, so that rounding up
-wastes at most a fifth. A slab is the shortest run of slices that holds at least 8 blocks (4 above
-64 KiB) and leaves at most 2 % over (else the run of up to 8 slices that leaves least).
+wastes at most a fifth; and from 1 to 32 KiB one more an eighth above each power of two, since
+programs put a header before a page. A slab is the shortest run of slices that holds at least 8
+blocks (4 above 64 KiB) and leaves at most 2 % over (else the run of up to 8 slices that leaves
+least).
 Usage: generate.py [directory]; ci/check/size_tables compares with the files in the tree.
 """
 import pathlib
@@ -22,6 +24,7 @@ def classes():
     sizes = [8] + list(range(16, 129, 16))
     base = 128
     while base < LARGEST:
+        sizes += [base + base // 8] * (1024 <= base < INDEXED)
         sizes += [base + base // 4 * i for i in range(1, 5)]
         base *= 2
     return sizes

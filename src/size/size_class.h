@@ -11,7 +11,7 @@
 #include "base/bits.h"
 #include "base/config.h"
 
-#define WR_CLASS_COUNT      50u
+#define WR_CLASS_COUNT      55u
 #define WR_CLASS_NONE       0u
 #define WR_SMALL_MAX_BYTES  ((size_t)32768)
 #define WR_MEDIUM_MAX_BYTES ((size_t)131072)

@@ -54,6 +54,17 @@ static void test_class_of_largest_size_has_blocks_of_it(void **state)
     assert_int_equal(wr_size_classes[WR_CLASS_COUNT - 1].block_bytes, WR_MEDIUM_MAX_BYTES);
 }
 
+static void test_class_of_a_power_of_two_and_a_header_has_room_for_an_eighth(void **state)
+{
+    (void)state;
+    for (size_t power = 1 * KIB; power < WR_SMALL_MAX_BYTES; power *= 2) {
+        unsigned class = wr_size_class_of(power + 1);
+        assert_int_equal(wr_size_classes[class].block_bytes, power + power / 8);
+        assert_int_equal(wr_size_class_of(power + power / 8), class);
+        assert_int_equal(wr_size_classes[class - 1].block_bytes, power);
+    }
+}
+
 static void test_class_of_size_from_128_wastes_at_most_a_fifth(void **state)
 {
     (void)state;
@@ -278,6 +289,7 @@ int main(void)
         cmocka_unit_test(test_class_of_every_size_is_the_smallest_that_fits),
         cmocka_unit_test(test_class_of_zero_bytes_is_the_smallest),
         cmocka_unit_test(test_class_of_largest_size_has_blocks_of_it),
+        cmocka_unit_test(test_class_of_a_power_of_two_and_a_header_has_room_for_an_eighth),
         cmocka_unit_test(test_class_of_size_from_128_wastes_at_most_a_fifth),
         cmocka_unit_test(test_class_of_size_below_128_wastes_less_than_a_step),
         cmocka_unit_test(test_class_of_size_from_16_has_blocks_at_multiples_of_16),
