@@ -86,7 +86,7 @@ static void close_slab(wr_bin *bin, wr_span *slab)
 {
     size_t slices = wr_span_slices(slab);
     (void)wr_fetch_sub_relaxed(&bin->slabs, 1);
-    if (WR_UNLIKELY(slab->growths != 0)) {
+    if (WR_UNLIKELY(slab->is_fenced != 0)) {
         drop_fence(slab->start + slices * WR_SLICE_BYTES);
     }
     wr_span_close(slab);
@@ -212,8 +212,8 @@ static wr_span *open_slab(wr_bin *bin)
     }
     if (WR_UNLIKELY(fence != 0)) {
         uintptr_t end = start + slices * WR_SLICE_BYTES;
-        slab->growths = raise_fence(end);
-        if (slab->growths == 0) {
+        slab->is_fenced = raise_fence(end);
+        if (slab->is_fenced == 0) {
             wr_slice_unclaim(end, 1, zero);
         }
     }

@@ -30,7 +30,7 @@ wr_span *wr_slab_open(uintptr_t start, unsigned class, struct wr_bin *bin)
     slab->blocks = shape->blocks;
     slab->class = (uint8_t) class;
     slab->is_spare = 0;
-    slab->growths = 0;
+    slab->is_fenced = 0;
     wr_granule_set_absent(slab, 0);
     slab->stale = 0;
     /* Relaxed: only late CASes of an earlier life touch the words now, and those fail; the blocks'

@@ -62,15 +62,20 @@ typedef struct wr_span {
     /* Slab: its class, 0 otherwise; as bin. */
     uint8_t class;
     union {
-        /* Slab: it is its bin's spare; its owner. */
-        uint8_t is_spare;
-        /* Mapping: for an alignment that no slices have; who holds the object. */
-        uint8_t is_aligned;
+        struct {
+            /* Slab: it is its bin's spare; its owner. */
+            uint8_t is_spare;
+            /* Slab: a fence lies behind it; its owner. */
+            uint8_t is_fenced;
+        };
+        struct {
+            /* Mapping: for an alignment that no slices have; who holds the object. */
+            uint8_t is_aligned;
+            /* Mapping: how often it grew; likewise. */
+            uint8_t growths;
+        };
     };
-    /* Mapping: how often it grew; who holds the object. Slab: 1 if a fence lies behind it; its
-     * owner. */
-    uint8_t growths;
-    /* Slab: parts that were free at the last look; likewise. */
+    /* Slab: parts that were free at the last look; its owner. */
     uint32_t stale;
     /* Slab: bit set = block free in the slab; see bin/slab.h. */
     _Atomic uint64_t free_bits[];
