@@ -156,6 +156,22 @@ static void visit_next(wr_cache *cache)
     }
 }
 
+/* A thread that frees before it has allocated frees what another allocated, which may share a line
+ * with others of it: as from a bin that holds nothing, the first such blocks go back, past the
+ * lines that the last owner left. */
+static bool refuses(wr_cache *cache, unsigned class)
+{
+    uint64_t bit = (uint64_t)1 << class;
+    if (WR_LIKELY((cache->lines & bit) == 0)) {
+        return false;
+    }
+    if (wr_capacity_takes_frees(cache, class)) {
+        cache->lines &= ~bit;
+        return false;
+    }
+    return true;
+}
+
 static void count_slow_call(wr_cache *cache, unsigned class)
 {
     wr_cache_count_up(&cache->slow_calls, 1);
@@ -239,6 +255,7 @@ void *wr_cache_refill(wr_cache *cache, unsigned class)
         return block;
     }
     count_slow_call(cache, class);
+    cache->lines &= ~((uint64_t)1 << class);
     close_up(cache, class);
     follow_source(cache, class);
     wr_capacity_grow(cache, class, false);
@@ -268,9 +285,12 @@ void wr_cache_overflow(wr_cache *cache, unsigned class, void *block, const char 
     count_slow_call(cache, class);
     close_up(cache, class);
     follow_source(cache, class);
-    wr_capacity_grow(cache, class, true);
+    bool refused = refuses(cache, class);
+    if (!refused) {
+        wr_capacity_grow(cache, class, true);
+    }
     unsigned capacity = cache->capacity[class];
-    if (wr_stack_is_closed(cache, class)) {
+    if (refused || wr_stack_is_closed(cache, class)) {
         leave(cache);
         wr_return(1, &block, function);
         return;
@@ -297,13 +317,15 @@ void wr_cache_leave_slabs(wr_cache *cache)
 }
 
 /* Puts a bin's blocks in order, the lowest newest, if they are no more than a cold bin may hold and
- * fill cache lines: then none of them shares a line with a block that another thread has. */
-static bool fill_lines(wr_cache *cache, unsigned class)
+ * fill cache lines: then none of them shares a line with a block that another thread has. Cold, as
+ * most processes see no thread end (docs/decisions/0020-first-window.md). */
+WR_COLD static bool fill_lines(wr_cache *cache, unsigned class)
 {
     unsigned length = wr_stack_length(cache, class);
     uint32_t bytes = wr_size_classes[class].block_bytes;
     unsigned line = wr_size_line_blocks(bytes);
-    if (line == 1 || length > WR_CACHE_COLD_BLOCKS || (length & (line - 1)) != 0) {
+    if (line == 1 || length > WR_CACHE_COLD_BLOCKS || (length & (line - 1)) != 0 ||
+        wr_option_hardens(WR_HARDEN_ORDER)) {
         return false;
     }
     wr_cache_entry *base = wr_stack_base(cache, class);
@@ -336,17 +358,33 @@ void wr_cache_rest(wr_cache *cache)
     if (!enter(cache)) {
         return;
     }
+    cache->lines = 0;
     for (uint64_t warm = cache->warm; warm != 0; warm &= warm - 1) {
         unsigned class = wr_lowest_bit(warm);
+        unsigned length = wr_stack_length(cache, class);
+        unsigned keep = wr_capacity_cold(class);
         wr_cache_leave_slab(cache, class);
-        if (wr_option_hardens(WR_HARDEN_ORDER) || !fill_lines(cache, class)) {
-            unsigned length = wr_stack_length(cache, class);
-            unsigned keep = wr_capacity_cold(class);
+        if (length > keep && fill_lines(cache, class)) {
+            cache->lines |= (uint64_t)1 << class;
+            if (cache->capacity[class] != length) {
+                wr_capacity_set(cache, class, length); /* full: see refuses() */
+            }
+        } else {
             flush(cache, class, length > keep ? length - keep : 0, "free");
         }
     }
     wr_capacity_cool_down(cache); /* the next life may be a short one, whatever this was */
     leave(cache);
+}
+
+void wr_cache_wake(wr_cache *cache)
+{
+    if (enter(cache)) {
+        if (cache->swept) {
+            wr_capacity_cool_down(cache); /* else empty bins would take the first frees in */
+        }
+        leave(cache);
+    }
 }
 
 void wr_cache_drain(wr_cache *cache)

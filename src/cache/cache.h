@@ -45,6 +45,9 @@ typedef struct wr_cache {
      * slab, have heat, or hold more than cold ones. */
     uint64_t recent;
     uint64_t warm;
+    /* Likewise: bins full of whole cache lines that the last owner left, of which the present one
+     * has not run out; see wr_cache_overflow(). */
+    uint64_t lines;
     wr_bin *source;         /* the heap's bins, by class; constant */
     uint32_t id;            /* number among the caches; constant */
     uint32_t visit;         /* bin to be looked at for shrinking next */
@@ -106,6 +109,9 @@ void wr_cache_leave_slabs(wr_cache *cache);
 /* The same, and returns all but a few blocks of each bin, those smaller than a cache line unless
  * they fill whole lines: for a cache that waits for a new owner. */
 void wr_cache_rest(wr_cache *cache);
+
+/* For who has become the owner of such a cache: what a thief emptied meanwhile begins anew. */
+void wr_cache_wake(wr_cache *cache);
 
 /* Returns all blocks and gives up all slabs; likewise. */
 void wr_cache_drain(wr_cache *cache);

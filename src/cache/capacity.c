@@ -172,6 +172,11 @@ void wr_capacity_grow(wr_cache *cache, unsigned class, bool is_free)
     }
 }
 
+bool wr_capacity_takes_frees(const wr_cache *cache, unsigned class)
+{
+    return cache->heat[class] >= heat_to_grow(class, 0, true);
+}
+
 unsigned wr_capacity_half(const wr_cache *cache, unsigned class)
 {
     unsigned capacity = cache->capacity[class];
@@ -186,18 +191,15 @@ void wr_capacity_cool_down(wr_cache *cache)
     }
     for (uint64_t warm = cache->warm; warm != 0; warm &= warm - 1) {
         unsigned class = wr_lowest_bit(warm);
-        unsigned cold = wr_capacity_cold(class);
-        unsigned length = wr_stack_length(cache, class);
-        unsigned capacity = length <= cold                   ? cold
-                            : length <= WR_CACHE_COLD_BLOCKS ? WR_CACHE_COLD_BLOCKS
-                                                             : cache->capacity[class];
+        unsigned capacity = wr_capacity_cold(class);
         cache->heat[class] = 0;
+        if (wr_stack_length(cache, class) > capacity) {
+            continue; /* stays as it is, and warm */
+        }
         if (capacity < cache->capacity[class]) {
             wr_capacity_set(cache, class, capacity);
         }
-        if (capacity == cold) {
-            cache->warm &= ~((uint64_t)1 << class);
-        }
+        cache->warm &= ~((uint64_t)1 << class);
     }
 }
 

@@ -25,6 +25,10 @@ void wr_capacity_open(wr_cache *cache, unsigned class);
  * free, which makes it no larger than WR_CACHE_FREES_BYTES and _BLOCKS. */
 void wr_capacity_grow(wr_cache *cache, unsigned class, bool is_free);
 
+/* Whether a bin that has held nothing would keep a block that is freed: one used that much by now.
+ */
+bool wr_capacity_takes_frees(const wr_cache *cache, unsigned class);
+
 /* Half the capacity that the bin has now; what it had, where it would be less than a cold bin's. */
 unsigned wr_capacity_half(const wr_cache *cache, unsigned class);
 

@@ -5,6 +5,7 @@
 
 #include "base/options.h"
 #include "bin/return.h"
+#include "cache/capacity.h"
 #include "crew.h"
 #include "heap/heap.h"
 #include "cache_support.h"
@@ -168,7 +169,7 @@ static void test_push_keeps_small_blocks_that_fill_lines_and_the_lowest_goes_out
             wr_park_push(cache);
             assert_null(cache->slab[class]);
             assert_ptr_equal(wr_park_adopt(), cache);
-            assert_int_equal(cache->capacity[class], WR_CACHE_COLD_BLOCKS);
+            assert_int_equal(cache->capacity[class], count); /* full */
             assert_int_equal(wr_stack_length(cache, class), count);
             wr_cache_assert_valid(cache);
             for (unsigned i = 0; i < count; i++) {
@@ -180,6 +181,108 @@ static void test_push_keeps_small_blocks_that_fill_lines_and_the_lowest_goes_out
             assert_int_equal(cache->capacity[class], 0);
         }
     }
+}
+
+/* A cache with a line of four blocks of 16 bytes, all that its last owner left. */
+static wr_cache *adopt_a_line(unsigned number)
+{
+    wr_cache *cache = made[number];
+    void *blocks[8];
+    unsigned class = get_fresh(cache, 16, 8, blocks);
+    for (unsigned i = 0; i < 4; i++) {
+        give(cache, class, blocks[i]);
+    }
+    wr_return(4, blocks + 4, "free");
+    wr_park_push(cache);
+    assert_ptr_equal(wr_park_adopt(), cache);
+    assert_int_equal(wr_stack_length(cache, class), 4);
+    return cache;
+}
+
+static uintptr_t line_of(const void *block)
+{
+    return (uintptr_t)block / WR_CACHE_LINE_BYTES;
+}
+
+static void test_lines_of_the_last_owner_come_before_blocks_of_other_threads(void **state)
+{
+    (void)state;
+    unsigned class = wr_size_class_of(16);
+    void *foreign[8];
+    (void)get_fresh(made[26], 16, 8, foreign);
+    wr_cache *cache = adopt_a_line(27);
+    for (unsigned i = 0; i < WR_CACHE_HOT_REFILLS - 1; i++) {
+        cache_give(cache, class, foreign[i]);
+        assert_int_equal(wr_stack_length(cache, class), 4); /* it went back */
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        void *block = cache_get(cache, class);
+        assert_true(line_of(block) != line_of(foreign[0]) && line_of(block) != line_of(foreign[4]));
+        wr_return(1, &block, "free");
+    }
+    wr_return(8 - (WR_CACHE_HOT_REFILLS - 1), foreign + WR_CACHE_HOT_REFILLS - 1, "free");
+    wr_park_push(cache);
+    assert_ptr_equal(wr_park_adopt(), cache);
+}
+
+static void test_lines_of_the_last_owner_do_not_keep_out_who_frees_much(void **state)
+{
+    (void)state;
+    unsigned class = wr_size_class_of(16);
+    void *foreign[8];
+    (void)get_fresh(made[26], 16, 8, foreign);
+    wr_cache *cache = adopt_a_line(28);
+    for (unsigned i = 0; i < WR_CACHE_HOT_REFILLS; i++) {
+        cache_give(cache, class, foreign[i]);
+    }
+    assert_ptr_equal(cache_get(cache, class), foreign[WR_CACHE_HOT_REFILLS - 1]);
+    wr_return(8 - (WR_CACHE_HOT_REFILLS - 1), foreign + WR_CACHE_HOT_REFILLS - 1, "free");
+    wr_cache_drain(cache);
+    wr_park_push(cache);
+    assert_ptr_equal(wr_park_adopt(), cache);
+}
+
+static void test_thread_that_ran_out_of_the_lines_takes_frees_as_any(void **state)
+{
+    (void)state;
+    unsigned class = wr_size_class_of(16);
+    wr_cache *cache = adopt_a_line(29);
+    void *blocks[12];
+    for (unsigned i = 0; i < 12; i++) {
+        blocks[i] = cache_get(cache, class); /* the line, and what the bin gives then */
+    }
+    unsigned left = wr_stack_length(cache, class);
+    cache_give(cache, class, blocks[0]);
+    assert_int_equal(wr_stack_length(cache, class), left + 1);
+    while (wr_stack_length(cache, class) < cache->capacity[class]) {
+        give(cache, class, blocks[wr_stack_length(cache, class) - left]);
+    }
+    unsigned full = wr_stack_length(cache, class);
+    void *more = blocks[11];
+    cache_give(cache, class, more);
+    assert_ptr_equal(cache_get(cache, class), more); /* it went in, and older ones back */
+    wr_return(1, &more, "free");
+    wr_return(11 - (full - left), blocks + (full - left), "free");
+    wr_cache_drain(cache);
+    wr_park_push(cache);
+    assert_ptr_equal(wr_park_adopt(), cache);
+}
+
+static void test_adopt_of_a_cache_that_was_swept_begins_anew(void **state)
+{
+    (void)state;
+    unsigned class = wr_size_class_of(16);
+    wr_cache *cache = adopt_a_line(30);
+    wr_park_push(cache);
+    assert_int_equal(cache->capacity[class], 4);
+    for (void *block; (block = wr_stack_pop(cache, class)) != NULL;) { /* as a thief does */
+        wr_return(1, &block, "free");
+    }
+    wr_capacity_swept(cache);
+    assert_ptr_equal(wr_park_adopt(), cache);
+    assert_int_equal(cache->capacity[class], 0);
+    assert_false(cache->swept);
+    wr_cache_assert_valid(cache);
 }
 
 /* What is left in the cache when only those of eight blocks of 16 bytes come back that `kept` has a
@@ -447,6 +550,10 @@ int main(void)
         cmocka_unit_test(test_push_of_a_full_bin_keeps_as_many_as_a_cold_one_holds),
         cmocka_unit_test(
             test_push_keeps_small_blocks_that_fill_lines_and_the_lowest_goes_out_first),
+        cmocka_unit_test(test_lines_of_the_last_owner_come_before_blocks_of_other_threads),
+        cmocka_unit_test(test_lines_of_the_last_owner_do_not_keep_out_who_frees_much),
+        cmocka_unit_test(test_thread_that_ran_out_of_the_lines_takes_frees_as_any),
+        cmocka_unit_test(test_adopt_of_a_cache_that_was_swept_begins_anew),
         cmocka_unit_test(test_push_returns_small_blocks_whose_lines_others_share),
         cmocka_unit_test(test_push_returns_small_blocks_beyond_a_cold_bin),
         cmocka_unit_test(test_push_under_hardened_order_keeps_no_small_blocks),
