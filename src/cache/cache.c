@@ -364,13 +364,16 @@ void wr_cache_rest(wr_cache *cache)
         unsigned length = wr_stack_length(cache, class);
         unsigned keep = wr_capacity_cold(class);
         wr_cache_leave_slab(cache, class);
-        if (length > keep && fill_lines(cache, class)) {
-            cache->lines |= (uint64_t)1 << class;
-            if (cache->capacity[class] != length) {
-                wr_capacity_set(cache, class, length); /* full: see refuses() */
-            }
-        } else {
-            flush(cache, class, length > keep ? length - keep : 0, "free");
+        if (length <= keep) {
+            continue;
+        }
+        if (!fill_lines(cache, class)) {
+            flush(cache, class, length - keep, "free");
+            continue;
+        }
+        cache->lines |= (uint64_t)1 << class;
+        if (cache->capacity[class] != length) {
+            wr_capacity_set(cache, class, length); /* full: see refuses() */
         }
     }
     wr_capacity_cool_down(cache); /* the next life may be a short one, whatever this was */

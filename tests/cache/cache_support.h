@@ -24,4 +24,10 @@ static inline void cache_give(wr_cache *cache, unsigned class, void *block)
     }
 }
 
+/* The cache line that a block starts in. */
+static inline uintptr_t line_of(const void *block)
+{
+    return (uintptr_t)block / WR_CACHE_LINE_BYTES;
+}
+
 #endif

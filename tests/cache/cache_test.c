@@ -417,12 +417,6 @@ static void test_capacity_that_grows_keeps_the_blocks_in_order(void **state)
 
 /* ---- refill and overflow ---- */
 
-/* The cache line that a block starts in. */
-static uintptr_t line_of(const void *block)
-{
-    return (uintptr_t)block / WR_CACHE_LINE_BYTES;
-}
-
 static void test_refills_of_two_threads_share_no_cache_line(void **state)
 {
     (void)state;

@@ -41,6 +41,13 @@ static void give(wr_cache *cache, unsigned class, void *block)
     CHECK(wr_stack_push(cache, class, block));
 }
 
+/* From one owner to the next, while no other cache is parked. */
+static void hand_on(wr_cache *cache)
+{
+    wr_park_push(cache);
+    assert_ptr_equal(wr_park_adopt(), cache);
+}
+
 static void test_adopt_without_parked_caches_gives_none(void **state)
 {
     (void)state;
@@ -176,8 +183,7 @@ static void test_push_keeps_small_blocks_that_fill_lines_and_the_lowest_goes_out
                 assert_ptr_equal(cache_get(cache, class), blocks[i]);
             }
             wr_return(count, blocks, "free");
-            wr_park_push(cache); /* with nothing: the next life begins anew */
-            assert_ptr_equal(wr_park_adopt(), cache);
+            hand_on(cache); /* with nothing: the next life begins anew */
             assert_int_equal(cache->capacity[class], 0);
         }
     }
@@ -193,15 +199,9 @@ static wr_cache *adopt_a_line(unsigned number)
         give(cache, class, blocks[i]);
     }
     wr_return(4, blocks + 4, "free");
-    wr_park_push(cache);
-    assert_ptr_equal(wr_park_adopt(), cache);
+    hand_on(cache);
     assert_int_equal(wr_stack_length(cache, class), 4);
     return cache;
-}
-
-static uintptr_t line_of(const void *block)
-{
-    return (uintptr_t)block / WR_CACHE_LINE_BYTES;
 }
 
 static void test_lines_of_the_last_owner_come_before_blocks_of_other_threads(void **state)
@@ -221,8 +221,7 @@ static void test_lines_of_the_last_owner_come_before_blocks_of_other_threads(voi
         wr_return(1, &block, "free");
     }
     wr_return(8 - (WR_CACHE_HOT_REFILLS - 1), foreign + WR_CACHE_HOT_REFILLS - 1, "free");
-    wr_park_push(cache);
-    assert_ptr_equal(wr_park_adopt(), cache);
+    hand_on(cache);
 }
 
 static void test_lines_of_the_last_owner_do_not_keep_out_who_frees_much(void **state)
@@ -238,8 +237,7 @@ static void test_lines_of_the_last_owner_do_not_keep_out_who_frees_much(void **s
     assert_ptr_equal(cache_get(cache, class), foreign[WR_CACHE_HOT_REFILLS - 1]);
     wr_return(8 - (WR_CACHE_HOT_REFILLS - 1), foreign + WR_CACHE_HOT_REFILLS - 1, "free");
     wr_cache_drain(cache);
-    wr_park_push(cache);
-    assert_ptr_equal(wr_park_adopt(), cache);
+    hand_on(cache);
 }
 
 static void test_thread_that_ran_out_of_the_lines_takes_frees_as_any(void **state)
@@ -264,8 +262,7 @@ static void test_thread_that_ran_out_of_the_lines_takes_frees_as_any(void **stat
     wr_return(1, &more, "free");
     wr_return(11 - (full - left), blocks + (full - left), "free");
     wr_cache_drain(cache);
-    wr_park_push(cache);
-    assert_ptr_equal(wr_park_adopt(), cache);
+    hand_on(cache);
 }
 
 static void test_adopt_of_a_cache_that_was_swept_begins_anew(void **state)
@@ -298,8 +295,7 @@ static unsigned left_of(unsigned kept)
             give(cache, class, blocks[i]);
         }
     }
-    wr_park_push(cache);
-    assert_ptr_equal(wr_park_adopt(), cache);
+    hand_on(cache);
     unsigned left = wr_stack_length(cache, class);
     wr_cache_drain(cache);
     for (unsigned i = 0; i < 8; i++) {
@@ -307,8 +303,7 @@ static unsigned left_of(unsigned kept)
             wr_return(1, &blocks[i], "free");
         }
     }
-    wr_park_push(cache);
-    assert_ptr_equal(wr_park_adopt(), cache);
+    hand_on(cache);
     return left;
 }
 
