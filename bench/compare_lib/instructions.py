@@ -18,8 +18,8 @@ def count(root, allocators, quiet=False):
         subprocess.run(["gcc", "-O2", "-fno-builtin", os.path.join(root, SOURCE), "-o", program],
                        check=True)
 
-        def counts(name):
-            return bool(name) and os.path.realpath(name) != os.path.realpath(program)
+        def counts(path, _):
+            return bool(path) and os.path.realpath(path) != os.path.realpath(program)
 
         for allocator in allocators:
             if allocator.error:

@@ -7,20 +7,21 @@ PAIRS_FEW, PAIRS_MANY = 10000, 30000
 
 
 def self_cost(profile, counts):
-    """Instructions in a callgrind profile executed in the objects for whose path counts() holds,
-    without what they called in others."""
-    names, here, skip, total = {}, False, False, 0
+    """Instructions in a callgrind profile executed in the functions for whose object's path and
+    name counts() holds, without what they called in others."""
+    names, here, skip, total = {}, {"ob": "", "fn": ""}, False, 0
     with open(profile, encoding="utf-8") as file:
         for line in file:
-            if named := re.match(r"c?ob=\((\d+)\)(?: (.*))?$", line.rstrip("\n")):
-                if named.group(2):
-                    names[named.group(1)] = named.group(2)
-                if line.startswith("ob="):
-                    here = counts(names.get(named.group(1), ""))
+            if named := re.match(r"(c?)(ob|fn)=\((\d+)\)(?: (.*))?$", line.rstrip("\n")):
+                called, kind, number, name = named.groups()
+                if name:
+                    names[kind, number] = name
+                if not called:
+                    here[kind] = names.get((kind, number), "")
             elif line.startswith("calls="):
                 skip = True  # the next line is what the callee cost
             elif re.match(r"[+\-*\d]", line):
-                if here and not skip:
+                if not skip and counts(here["ob"], here["fn"]):
                     total += int(line.split()[1])
                 skip = False
     return total

@@ -52,9 +52,9 @@ WR_INLINE bool wr_fast_push(size_t mark, void *block)
 
 WR_INLINE void *wr_fast_malloc(size_t size)
 {
+    size_t mark;
     void *block;
-    if (WR_UNLIKELY(size > WR_SMALL_MAX_BYTES) ||
-        WR_UNLIKELY(!wr_fast_pop(wr_size_mark_of(size), &block))) {
+    if (WR_UNLIKELY(!wr_size_find_mark(size, &mark)) || WR_UNLIKELY(!wr_fast_pop(mark, &block))) {
         return wr_slow_malloc(size);
     }
     return block;
@@ -69,8 +69,9 @@ WR_INLINE bool wr_fast_return(void *ptr)
 /* The same where the program says size, which is what was asked for: without the table. */
 WR_INLINE bool wr_fast_return_sized(void *ptr, size_t size)
 {
-    return WR_LIKELY(size <= WR_SMALL_MAX_BYTES && ptr != NULL) &&
-           WR_LIKELY(wr_fast_push(wr_size_mark_of(size), ptr));
+    size_t mark;
+    return WR_LIKELY(ptr != NULL && wr_size_find_mark(size, &mark)) &&
+           WR_LIKELY(wr_fast_push(mark, ptr));
 }
 
 /* And alignment. Class 0 finds its bin full. */

@@ -26,9 +26,9 @@ void *weir_calloc(size_t count, size_t size)
     if (WR_UNLIKELY(!wr_multiply(count, size, &bytes))) {
         bytes = SIZE_MAX; /* too large for any heap: fails as such */
     }
+    size_t mark;
     void *block;
-    if (WR_UNLIKELY(bytes > WR_SMALL_MAX_BYTES) ||
-        WR_UNLIKELY(!wr_fast_pop(wr_size_mark_of(bytes), &block))) {
+    if (WR_UNLIKELY(!wr_size_find_mark(bytes, &mark)) || WR_UNLIKELY(!wr_fast_pop(mark, &block))) {
         return wr_slow_calloc(bytes);
     }
     return memset(block, 0, bytes);
@@ -46,9 +46,9 @@ WR_NOINLINE static void *move(void *block, void *ptr, size_t mark, size_t size)
 
 void *weir_realloc(void *ptr, size_t size)
 {
-    if (WR_LIKELY(size - 1 < WR_SMALL_MAX_BYTES)) {
+    size_t mark;
+    if (WR_LIKELY(size != 0) && WR_LIKELY(wr_size_find_mark(size, &mark))) {
         size_t old_mark = wr_region_mark_of((uintptr_t)ptr);
-        size_t mark = wr_size_mark_of(size);
         /* Same class, same block: the common case of buffers that hardly grow. */
         if (WR_LIKELY(old_mark == mark)) {
             return ptr;

@@ -49,9 +49,9 @@ WR_INLINE void *new_aligned(size_t size, size_t alignment, wr_slow_operator whic
 
 WR_INLINE void *new_plain(size_t size, wr_slow_operator which, failure on_failure)
 {
+    size_t mark;
     void *block;
-    if (WR_UNLIKELY(size > WR_SMALL_MAX_BYTES) ||
-        WR_UNLIKELY(!wr_fast_pop(wr_size_mark_of(size), &block))) {
+    if (WR_UNLIKELY(!wr_size_find_mark(size, &mark)) || WR_UNLIKELY(!wr_fast_pop(mark, &block))) {
         return new_slow(size, 1, which, on_failure);
     }
     return block;

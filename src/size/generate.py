@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes size_table.inc and size_index.inc: the size classes and the lookup by size.
+"""Writes size_table.inc, size_fine.inc and size_coarse.inc: the size classes, the lookup by size.
 
 8, then steps of 16 up to 128; from there four classes a doubling up to 128 KiB, so that rounding up
 wastes at most a fifth; and from 1 to 32 KiB one more an eighth above each power of two, since
@@ -14,6 +14,8 @@ import sys
 SLICE = 65536
 LARGEST = 131072
 INDEXED = 32768       # WR_SMALL_MAX_BYTES in size_class.h
+FINE = 1024           # WR_FINE_MAX_BYTES there
+COARSE_STEP = 128     # WR_COARSE_STEP there
 STEP = 8
 SLICES_MAX = 8
 RECIPROCAL_BITS = 31  # as there, which proves that it is enough
@@ -39,6 +41,18 @@ def slab_slices(size):
     return min(fitting, key=lambda n: n * SLICE % size / n)
 
 
+def write_marks(path, sizes, largest, step, index):
+    marks, number = [], 1
+    for size in range(0, largest + 1, step):
+        while sizes[number - 1] < size:
+            number += 1
+        marks.append(number * MARK_UNIT)
+    lines = ["/* Made by generate.py: the class mark of each size, by %s. */" % index]
+    for i in range(0, len(marks), 20):
+        lines.append(" ".join("%d," % n for n in marks[i:i + 20]))
+    path.write_text("\n".join(lines) + "\n")
+
+
 def main():
     directory = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).parent
     sizes = classes()
@@ -49,15 +63,8 @@ def main():
         rows.append("WR_SIZE_CLASS(%d, %du, %d, %d)" % (size, reciprocal, slices * SLICE // size, slices))
     (directory / "size_table.inc").write_text("\n".join(rows) + "\n")
 
-    index, number = [], 1
-    for rounded in range(0, INDEXED + 1, STEP):
-        while sizes[number - 1] < rounded:
-            number += 1
-        index.append(number * MARK_UNIT)
-    lines = ["/* Made by generate.py: the class mark of each size, by (size + 7) / 8. */"]
-    for i in range(0, len(index), 20):
-        lines.append(" ".join("%d," % n for n in index[i:i + 20]))
-    (directory / "size_index.inc").write_text("\n".join(lines) + "\n")
+    write_marks(directory / "size_fine.inc", sizes, FINE, 1, "size")
+    write_marks(directory / "size_coarse.inc", sizes, INDEXED, COARSE_STEP, "(size + 127) / 128")
 
 
 main()

@@ -9,8 +9,12 @@ const wr_size_class wr_size_classes[WR_CLASS_COUNT] = {
 #include "size/size_table.inc"
 };
 
-const wr_class_mark wr_size_marks[WR_SMALL_MAX_BYTES / WR_CLASS_STEP + 1] = {
-#include "size/size_index.inc"
+const wr_class_mark wr_size_fine_marks[WR_FINE_MAX_BYTES + 1] = {
+#include "size/size_fine.inc"
+};
+
+const wr_class_mark wr_size_coarse_marks[WR_SMALL_MAX_BYTES / WR_COARSE_STEP + 1] = {
+#include "size/size_coarse.inc"
 };
 
 /* Slabs start at a slice boundary, so a block is aligned to whatever divides its size. The largest

@@ -16,6 +16,9 @@
 #define WR_SMALL_MAX_BYTES  ((size_t)32768)
 #define WR_MEDIUM_MAX_BYTES ((size_t)131072)
 #define WR_CLASS_STEP       8u
+/* Up to here the table of classes has an entry for each size, above for each of these steps. */
+#define WR_FINE_MAX_BYTES ((size_t)1024)
+#define WR_COARSE_STEP    128u
 /* Most blocks in a slab (8 bytes in one slice), and most slices of a slab. */
 #define WR_SLAB_BLOCKS_MAX 8192u
 #define WR_SLAB_SLICES_MAX 8u
@@ -38,17 +41,30 @@ typedef struct wr_size_class {
 } wr_size_class;
 
 extern const wr_size_class wr_size_classes[WR_CLASS_COUNT];
-extern const wr_class_mark wr_size_marks[WR_SMALL_MAX_BYTES / WR_CLASS_STEP + 1];
+/* The marks by size, in bytes and in coarse steps. */
+extern const wr_class_mark wr_size_fine_marks[WR_FINE_MAX_BYTES + 1];
+extern const wr_class_mark wr_size_coarse_marks[WR_SMALL_MAX_BYTES / WR_COARSE_STEP + 1];
 
-/* Mark of the class of a request of at most WR_SMALL_MAX_BYTES; 0 bytes get the smallest block. */
-WR_INLINE size_t wr_size_mark_of(size_t size)
+/* Finds the mark of the class of a request, if that is small; 0 bytes get the smallest block. */
+WR_INLINE bool wr_size_find_mark(size_t size, size_t *mark)
 {
-    return wr_size_marks[(size + (WR_CLASS_STEP - 1)) / WR_CLASS_STEP];
+    if (WR_LIKELY(size <= WR_FINE_MAX_BYTES)) {
+        *mark = wr_size_fine_marks[size];
+        return true;
+    }
+    if (size <= WR_SMALL_MAX_BYTES) {
+        *mark = wr_size_coarse_marks[(size + (WR_COARSE_STEP - 1)) / WR_COARSE_STEP];
+        return true;
+    }
+    return false;
 }
 
+/* Class of a request of at most WR_SMALL_MAX_BYTES. */
 WR_INLINE unsigned wr_size_class_of(size_t size)
 {
-    return (unsigned)(wr_size_mark_of(size) / WR_CLASS_MARK_UNIT);
+    size_t mark = 0;
+    (void)wr_size_find_mark(size, &mark);
+    return (unsigned)(mark / WR_CLASS_MARK_UNIT);
 }
 
 /* offset / block_bytes by multiplication, both in steps of 8 bytes; exact for every offset inside a

@@ -45,6 +45,18 @@ static void test_class_of_zero_bytes_is_the_smallest(void **state)
     assert_int_equal(wr_size_class_of(9), 2);
 }
 
+static void test_mark_is_found_for_small_sizes_only(void **state)
+{
+    (void)state;
+    size_t mark = 1;
+    for (size_t size = 0; size <= WR_SMALL_MAX_BYTES; size++) {
+        assert_true(wr_size_find_mark(size, &mark));
+        assert_int_equal(mark, wr_class_mark_of(wr_size_class_of(size)));
+    }
+    assert_false(wr_size_find_mark(WR_SMALL_MAX_BYTES + 1, &mark));
+    assert_false(wr_size_find_mark(SIZE_MAX, &mark));
+}
+
 static void test_class_of_largest_size_has_blocks_of_it(void **state)
 {
     (void)state;
@@ -288,6 +300,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_class_of_every_size_is_the_smallest_that_fits),
         cmocka_unit_test(test_class_of_zero_bytes_is_the_smallest),
+        cmocka_unit_test(test_mark_is_found_for_small_sizes_only),
         cmocka_unit_test(test_class_of_largest_size_has_blocks_of_it),
         cmocka_unit_test(test_class_of_a_power_of_two_and_a_header_has_room_for_an_eighth),
         cmocka_unit_test(test_class_of_size_from_128_wastes_at_most_a_fifth),
