@@ -47,6 +47,7 @@ static void child(void)
             wr_cache_settle(cache);
         } else {
             wr_cache_recover(cache);
+            wr_cache_drain(cache); /* the child may never have another thread */
             wr_park_push(cache);
         }
     }

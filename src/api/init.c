@@ -135,8 +135,8 @@ void wr_init_thread(void)
 {
     init_process();
     wr_cache *cache = obtain_cache();
-    if (cache == NULL || cache->id != 0) {
-        wr_init_follow_forks(); /* the first cache is the first thread's */
+    if (cache == NULL || cache->id != 0 || wr_thread_number() != wr_host_process_id()) {
+        wr_init_follow_forks(); /* there are threads: the first cache is the first thread's else */
     }
     if (cache == NULL) {
         return;

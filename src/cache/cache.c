@@ -134,6 +134,17 @@ void wr_cache_leave_slab(wr_cache *cache, unsigned class)
     }
 }
 
+/* A bin that is used little holds half as much from here on. */
+static void shrink(wr_cache *cache, unsigned class)
+{
+    unsigned capacity = wr_capacity_half(cache, class);
+    if (capacity < cache->capacity[class]) {
+        unsigned length = wr_stack_length(cache, class);
+        flush(cache, class, length > capacity ? length - capacity : 0, "free");
+        wr_capacity_set(cache, class, capacity);
+    }
+}
+
 /* Every so many slow calls one bin is looked at: unused since the last look, it shrinks by half. */
 static void visit_next(wr_cache *cache)
 {
@@ -148,28 +159,24 @@ static void visit_next(wr_cache *cache)
     }
     cache->heat[class] = 0;
     wr_cache_leave_slab(cache, class);
-    unsigned capacity = wr_capacity_half(cache, class);
-    if (capacity < cache->capacity[class]) {
-        unsigned length = wr_stack_length(cache, class);
-        flush(cache, class, length > capacity ? length - capacity : 0, "free");
-        wr_capacity_set(cache, class, capacity);
-    }
+    shrink(cache, class);
 }
 
 /* A thread that frees before it has allocated frees what another allocated, which may share a line
- * with others of it: as from a bin that holds nothing, the first such blocks go back, past the
- * lines that the last owner left. */
-static bool refuses(wr_cache *cache, unsigned class)
+ * with others of it: the first such blocks go back, past what the last owner left. */
+static bool refuses(const wr_cache *cache, unsigned class)
 {
-    uint64_t bit = (uint64_t)1 << class;
-    if (WR_LIKELY((cache->lines & bit) == 0)) {
-        return false;
+    return WR_UNLIKELY((cache->inherited >> class & 1) != 0) &&
+           !wr_capacity_takes_frees(cache, class);
+}
+
+/* The bin has all its places from here on. */
+static void come_into(wr_cache *cache, unsigned class)
+{
+    if (WR_UNLIKELY((cache->inherited >> class & 1) != 0)) {
+        cache->inherited &= ~((uint64_t)1 << class);
+        wr_stack_set_end(cache, class, false);
     }
-    if (wr_capacity_takes_frees(cache, class)) {
-        cache->lines &= ~bit;
-        return false;
-    }
-    return true;
 }
 
 static void count_slow_call(wr_cache *cache, unsigned class)
@@ -255,7 +262,7 @@ void *wr_cache_refill(wr_cache *cache, unsigned class)
         return block;
     }
     count_slow_call(cache, class);
-    cache->lines &= ~((uint64_t)1 << class);
+    come_into(cache, class);
     close_up(cache, class);
     follow_source(cache, class);
     wr_capacity_grow(cache, class, false);
@@ -283,14 +290,17 @@ void wr_cache_overflow(wr_cache *cache, unsigned class, void *block, const char 
         return;
     }
     count_slow_call(cache, class);
+    if (refuses(cache, class)) {
+        leave(cache);
+        wr_return(1, &block, function);
+        return;
+    }
+    come_into(cache, class);
     close_up(cache, class);
     follow_source(cache, class);
-    bool refused = refuses(cache, class);
-    if (!refused) {
-        wr_capacity_grow(cache, class, true);
-    }
+    wr_capacity_grow(cache, class, true);
     unsigned capacity = cache->capacity[class];
-    if (refused || wr_stack_is_closed(cache, class)) {
+    if (wr_stack_is_closed(cache, class)) {
         leave(cache);
         wr_return(1, &block, function);
         return;
@@ -316,41 +326,31 @@ void wr_cache_leave_slabs(wr_cache *cache)
     leave(cache);
 }
 
-/* Puts a bin's blocks in order, the lowest newest, if they are no more than a cold bin may hold and
- * fill cache lines: then none of them shares a line with a block that another thread has. Cold, as
- * most processes see no thread end (docs/decisions/0020-first-window.md). */
-WR_COLD static bool fill_lines(wr_cache *cache, unsigned class)
+/* Returns all blocks and gives up all slabs. */
+static void empty(wr_cache *cache)
 {
-    unsigned length = wr_stack_length(cache, class);
-    uint32_t bytes = wr_size_classes[class].block_bytes;
-    unsigned line = wr_size_line_blocks(bytes);
-    if (line == 1 || length > WR_CACHE_COLD_BLOCKS || (length & (line - 1)) != 0 ||
-        wr_option_hardens(WR_HARDEN_ORDER)) {
-        return false;
+    for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
+        wr_cache_leave_slab(cache, class);
+        flush(cache, class, wr_stack_length(cache, class), "free");
     }
-    wr_cache_entry *base = wr_stack_base(cache, class);
-    uintptr_t sorted[WR_CACHE_COLD_BLOCKS];
-    for (unsigned i = 0; i < length; i++) {
-        uintptr_t block = (uintptr_t)wr_load_relaxed(base + i);
-        unsigned at = i;
-        for (; at > 0 && sorted[at - 1] > block; at--) {
-            sorted[at] = sorted[at - 1];
-        }
-        sorted[at] = block;
+}
+
+/* Leaves a bin to the next owner, with its blocks, and with room for others as in a cold one; half
+ * of it where this owner had little use for it, or many short lives would leave ever more. */
+static void bequeath(wr_cache *cache, unsigned class)
+{
+    wr_cache_leave_slab(cache, class);
+    if (cache->heat[class] < WR_CACHE_HOT_REFILLS &&
+        cache->capacity[class] > WR_CACHE_COLD_BLOCKS) {
+        shrink(cache, class);
     }
-    for (unsigned i = 0; i < length; i++) {
-        unsigned place = i & (line - 1);
-        uintptr_t first = sorted[i - place];
-        if (first % WR_CACHE_LINE_BYTES != 0 || sorted[i] != first + place * bytes) {
-            return false;
-        }
+    cache->heat[class] = 0;
+    cache->inherited |= (uint64_t)1 << class;
+    if (!wr_stack_is_closed(cache, class)) {
+        size_t used = (size_t)(wr_stack_top(cache, class) - wr_cache_array(cache, class));
+        size_t places = wr_max(used, wr_capacity_cold(class));
+        wr_stack_set_places(cache, class, wr_min(places, cache->capacity[class]));
     }
-    wr_stack_begin_change(cache, class);
-    for (unsigned i = 0; i < length; i++) {
-        wr_store_relaxed(base + i, (void *)sorted[length - 1 - i]);
-    }
-    wr_stack_end_change(cache);
-    return true;
 }
 
 void wr_cache_rest(wr_cache *cache)
@@ -358,48 +358,25 @@ void wr_cache_rest(wr_cache *cache)
     if (!enter(cache)) {
         return;
     }
-    cache->lines = 0;
+    bool is_looked_after = wr_option_get(wr_option_background) != 0;
+    if (!is_looked_after) {
+        empty(cache); /* else its blocks might wait for ever */
+    }
+    if (!is_looked_after || cache->swept) {
+        wr_capacity_cool_down(cache); /* before bins change that do not count in the budget */
+    }
     for (uint64_t warm = cache->warm; warm != 0; warm &= warm - 1) {
-        unsigned class = wr_lowest_bit(warm);
-        unsigned length = wr_stack_length(cache, class);
-        unsigned keep = wr_capacity_cold(class);
-        wr_cache_leave_slab(cache, class);
-        if (length <= keep) {
-            continue;
-        }
-        if (!fill_lines(cache, class)) {
-            flush(cache, class, length - keep, "free");
-            continue;
-        }
-        cache->lines |= (uint64_t)1 << class;
-        if (cache->capacity[class] != length) {
-            wr_capacity_set(cache, class, length); /* full: see refuses() */
-        }
+        bequeath(cache, wr_lowest_bit(warm));
     }
-    wr_capacity_cool_down(cache); /* the next life may be a short one, whatever this was */
     leave(cache);
-}
-
-void wr_cache_wake(wr_cache *cache)
-{
-    if (enter(cache)) {
-        if (cache->swept) {
-            wr_capacity_cool_down(cache); /* else empty bins would take the first frees in */
-        }
-        leave(cache);
-    }
 }
 
 void wr_cache_drain(wr_cache *cache)
 {
-    if (!enter(cache)) {
-        return;
+    if (enter(cache)) {
+        empty(cache);
+        leave(cache);
     }
-    for (unsigned class = 1; class < WR_CLASS_COUNT; class ++) {
-        wr_cache_leave_slab(cache, class);
-        flush(cache, class, wr_stack_length(cache, class), "free");
-    }
-    leave(cache);
 }
 
 /* ---- after fork ---- */
@@ -452,7 +429,10 @@ void wr_cache_assert_valid(const wr_cache *cache)
                   wr_stack_base(cache, class) <= wr_stack_top(cache, class));
         WR_ASSERT(wr_stack_top(cache, class) <= array + cache->capacity[class]);
         WR_ASSERT(cache->end[class] == array ||
-                  cache->end[class] == array + cache->capacity[class]);
+                  cache->end[class] == array + cache->capacity[class] ||
+                  ((cache->inherited >> class & 1) != 0 &&
+                   cache->end[class] >= wr_stack_top(cache, class) &&
+                   cache->end[class] < array + cache->capacity[class]));
         (void)array;
     }
     WR_ASSERT(wr_stack_length(cache, WR_CLASS_NONE) == 0);

@@ -7,8 +7,8 @@
  * Two static caches in which every bin is empty and full at once stand in where a thread has none,
  * and bin 0 (class 0: no plain block) is always so: hence the fast path has no other test.
  * end is array + capacity, or array where the bin is closed: then blocks leave it, and frees go
- * straight to their slabs. Blocks in a cache are free to the program and taken in their slab, and
- * carry no link words.
+ * straight to their slabs. In a bin that another owner left it is as high as that one had filled
+ * it. Blocks in a cache are free to the program and taken in their slab, and carry no link words.
  *
  * | operation          | progress                                                           |
  * | refill, take batch | as bin/bin.h; never waits for a thief                              |
@@ -45,9 +45,9 @@ typedef struct wr_cache {
      * slab, have heat, or hold more than cold ones. */
     uint64_t recent;
     uint64_t warm;
-    /* Likewise: bins full of whole cache lines that the last owner left, of which the present one
-     * has not run out; see wr_cache_overflow(). */
-    uint64_t lines;
+    /* Likewise: bins as the last owner left them, of which the present one has not run out; see
+     * wr_cache_overflow(). */
+    uint64_t inherited;
     wr_bin *source;         /* the heap's bins, by class; constant */
     uint32_t id;            /* number among the caches; constant */
     uint32_t visit;         /* bin to be looked at for shrinking next */
@@ -106,15 +106,12 @@ void wr_cache_leave_slab(wr_cache *cache, unsigned class);
 /* Gives up the slabs that the cache keeps; its blocks stay. While a thief is at it, that does. */
 void wr_cache_leave_slabs(wr_cache *cache);
 
-/* The same, and returns all but a few blocks of each bin, those smaller than a cache line unless
- * they fill whole lines: for a cache that waits for a new owner. */
-void wr_cache_rest(wr_cache *cache);
-
-/* For who has become the owner of such a cache: what a thief emptied meanwhile begins anew. */
-void wr_cache_wake(wr_cache *cache);
-
 /* Returns all blocks and gives up all slabs; likewise. */
 void wr_cache_drain(wr_cache *cache);
+
+/* The end of an owner: the cache gives up its slabs and keeps its blocks for the next one, until a
+ * thief comes; where none will (option background), it is drained. */
+void wr_cache_rest(wr_cache *cache);
 
 /* After fork, in the child: what a thief had begun is undone; the blocks that it had in hand are
  * lost to the child. */

@@ -42,9 +42,7 @@ wr_cache *wr_park_adopt(void)
             if ((old & ~bit) == 0) {
                 wr_summary_unmark(&parked_words, word, &parked[word]);
             }
-            wr_cache *cache = wr_cache_at(number);
-            wr_cache_wake(cache);
-            return cache;
+            return wr_cache_at(number);
         }
     }
     return NULL;

@@ -88,10 +88,15 @@ WR_INLINE bool wr_stack_is_closed(wr_cache *cache, unsigned class)
     return wr_load_relaxed(&cache->end[class]) == wr_cache_array(cache, class);
 }
 
+/* How many of its places the bin may fill. */
+WR_INLINE void wr_stack_set_places(wr_cache *cache, unsigned class, size_t places)
+{
+    wr_store_relaxed(&cache->end[class], wr_cache_array(cache, class) + places);
+}
+
 WR_INLINE void wr_stack_set_end(wr_cache *cache, unsigned class, bool closed)
 {
-    wr_store_relaxed(&cache->end[class],
-                     wr_cache_array(cache, class) + (closed ? 0 : cache->capacity[class]));
+    wr_stack_set_places(cache, class, closed ? 0 : cache->capacity[class]);
 }
 
 #endif

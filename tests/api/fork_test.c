@@ -136,9 +136,69 @@ static void test_fork_in_chain_each_generation_frees_what_it_inherits(void **sta
     t_free(block);
 }
 
+enum { FREED = 64, REQUESTS = 20 * FREED, BLOCK_BYTES = 1000 };
+
+struct idler {
+    void *freed[FREED];
+    pthread_barrier_t barrier; /* freed; may end */
+};
+
+static void *free_and_wait(void *argument)
+{
+    struct idler *idler = argument;
+    for (unsigned round = 0; round < 20; round++) { /* until its cache has room for them all */
+        for (unsigned i = 0; i < FREED; i++) {
+            idler->freed[i] = t_malloc(BLOCK_BYTES);
+            CHECK(idler->freed[i] != NULL);
+        }
+        for (unsigned i = 0; i < FREED; i++) {
+            t_free(idler->freed[i]);
+        }
+    }
+    pthread_barrier_wait(&idler->barrier);
+    pthread_barrier_wait(&idler->barrier);
+    return NULL;
+}
+
+/* What a thread has freed and does not take with it is the child's. */
+static void get_all_back(const struct idler *idler)
+{
+    drop_signal_handlers();
+    alarm(DEADLOCK_SECS);
+    unsigned got = 0;
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        const void *block = t_malloc(BLOCK_BYTES);
+        for (unsigned j = 0; j < FREED; j++) {
+            got += block == idler->freed[j];
+        }
+    }
+    CHECK(got == FREED);
+    _exit(0);
+}
+
+static void test_fork_leaves_the_child_what_other_threads_had_freed(void **state)
+{
+    (void)state;
+    struct idler idler;
+    pthread_t thread;
+    assert_int_equal(pthread_barrier_init(&idler.barrier, NULL, 2), 0);
+    assert_int_equal(pthread_create(&thread, NULL, free_and_wait, &idler), 0);
+    pthread_barrier_wait(&idler.barrier);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        get_all_back(&idler);
+    }
+    wait_for_clean_exit(child);
+    pthread_barrier_wait(&idler.barrier);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    pthread_barrier_destroy(&idler.barrier);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_fork_leaves_the_child_what_other_threads_had_freed),
         cmocka_unit_test(test_fork_while_threads_allocate_child_and_parent_go_on),
         cmocka_unit_test(test_fork_in_chain_each_generation_frees_what_it_inherits),
     };

@@ -108,37 +108,109 @@ static void test_push_keeps_the_newest_blocks_and_gives_up_the_slabs(void **stat
     assert_true(wr_load_relaxed(&wr_heap_default.bins[class].slabs) <= 1);
 }
 
-static void test_push_of_a_full_bin_keeps_as_many_as_a_cold_one_holds(void **state)
+/* A cache whose bin of 64 bytes has room for 64 blocks and holds `count`, in the order of `blocks`.
+ */
+static wr_cache *fill_wide_bin(unsigned number, unsigned count, void **blocks)
+{
+    unsigned class = wr_size_class_of(64);
+    wr_cache *cache = made[number];
+    cache->heat[class] = UINT8_MAX;
+    for (unsigned i = 0; i < count; i++) {
+        blocks[i] = cache_get(cache, class);
+    }
+    while (cache->capacity[class] < 64 || wr_stack_length(cache, class) != 0) {
+        void *more = cache_get(cache, class);
+        wr_return(1, &more, "free");
+    }
+    for (unsigned i = 0; i < count; i++) {
+        give(cache, class, blocks[i]);
+    }
+    return cache;
+}
+
+static void test_push_of_a_bin_much_used_keeps_all_that_it_holds(void **state)
 {
     (void)state;
     unsigned class = wr_size_class_of(64);
-    wr_cache *cache = made[21];
     void *blocks[20];
-    cache->heat[class] = UINT8_MAX;
-    for (unsigned i = 0; i < 20; i++) {
-        blocks[i] = cache_get(cache, class);
-    }
-    while (cache->capacity[class] < 64) {
-        void *more = wr_cache_refill(cache, class);
-        wr_return(1, &more, "free");
-        while (wr_load_relaxed(&cache->top[class]) != wr_load_relaxed(&cache->base[class])) {
-            more = cache_get(cache, class);
-            wr_return(1, &more, "free");
-        }
-    }
-    for (unsigned i = 0; i < 20; i++) {
-        give(cache, class, blocks[i]);
-    }
-    wr_park_push(cache);
-    assert_int_equal(cache->capacity[class], WR_CACHE_COLD_BLOCKS);
+    wr_cache *cache = fill_wide_bin(21, 20, blocks);
+    cache->heat[class] = WR_CACHE_HOT_REFILLS;
+    hand_on(cache);
+    assert_int_equal(cache->capacity[class], 64);
     assert_int_equal(cache->heat[class], 0);
-    assert_ptr_equal(wr_park_adopt(), cache);
-    for (unsigned i = 0; i < WR_CACHE_COLD_BLOCKS; i++) {
+    wr_cache_assert_valid(cache);
+    for (unsigned i = 0; i < 20; i++) {
         assert_ptr_equal(cache_get(cache, class), blocks[19 - i]);
     }
-    assert_ptr_equal(wr_load_relaxed(&cache->top[class]), wr_load_relaxed(&cache->base[class]));
-    wr_return(WR_CACHE_COLD_BLOCKS, blocks + 20 - WR_CACHE_COLD_BLOCKS, "free");
+    wr_return(20, blocks, "free");
+    wr_cache_drain(cache);
+}
+
+static void test_push_of_a_bin_little_used_halves_it_until_it_is_cold(void **state)
+{
+    (void)state;
+    unsigned class = wr_size_class_of(64);
+    void *blocks[40];
+    wr_cache *cache = fill_wide_bin(24, 40, blocks);
+    cache->heat[class] = WR_CACHE_HOT_REFILLS - 1;
+    for (unsigned capacity = 32; capacity >= WR_CACHE_COLD_BLOCKS; capacity /= 2) {
+        hand_on(cache);
+        assert_int_equal(cache->capacity[class], capacity);
+        assert_int_equal(wr_stack_length(cache, class), capacity);
+        wr_cache_assert_valid(cache);
+    }
+    hand_on(cache);
+    for (unsigned i = 0; i < WR_CACHE_COLD_BLOCKS; i++) {
+        assert_ptr_equal(cache_get(cache, class), blocks[39 - i]); /* the newest */
+    }
+    wr_return(WR_CACHE_COLD_BLOCKS, blocks + 40 - WR_CACHE_COLD_BLOCKS, "free");
+    wr_cache_drain(cache);
     assert_true(wr_load_relaxed(&wr_heap_default.bins[class].slabs) <= 1);
+}
+
+static void test_next_owner_of_a_bin_has_as_much_room_as_in_a_cold_one(void **state)
+{
+    (void)state;
+    unsigned class = wr_size_class_of(64);
+    void *blocks[40];
+    for (unsigned count = 0; count <= 20; count++) {
+        wr_cache *cache = fill_wide_bin(25, 40, blocks);
+        for (unsigned i = 40; i > count; i--) {
+            blocks[i - 1] = cache_get(cache, class);
+        }
+        hand_on(cache);
+        unsigned room = 0;
+        while (wr_stack_push(cache, class, blocks[count + room])) {
+            room++;
+        }
+        assert_int_equal(room, count < WR_CACHE_COLD_BLOCKS ? WR_CACHE_COLD_BLOCKS - count : 0);
+        wr_return(40 - count - room, blocks + count + room, "free");
+        wr_cache_drain(cache);
+        hand_on(cache);
+    }
+}
+
+static void park_with_nobody_to_sweep(void *unused)
+{
+    (void)unused;
+    wr_options_parse((char *[]){"WEIR_BACKGROUND=0", NULL});
+    unsigned class = wr_size_class_of(64);
+    void *blocks[20];
+    wr_cache *cache = fill_wide_bin(26, 20, blocks);
+    size_t budget = wr_capacity_hot_bytes();
+    CHECK(budget != 0);
+    wr_park_push(cache);
+    CHECK(wr_stack_length(cache, class) == 0);
+    CHECK(cache->capacity[class] == WR_CACHE_COLD_BLOCKS);
+    CHECK(wr_capacity_hot_bytes() < budget);
+}
+
+static void test_push_where_nobody_sweeps_returns_all_blocks(void **state)
+{
+    (void)state;
+    struct outcome outcome;
+    run_child(park_with_nobody_to_sweep, NULL, &outcome);
+    assert_clean_exit(&outcome);
 }
 
 /* `count` blocks of `bytes` from a cache that has none of them, in the order they come. */
@@ -152,40 +224,31 @@ static unsigned get_fresh(wr_cache *cache, size_t bytes, unsigned count, void **
     return class;
 }
 
-static void test_push_keeps_small_blocks_that_fill_lines_and_the_lowest_goes_out_first(void **state)
+static void test_push_keeps_small_blocks_and_leaves_no_room_for_others(void **state)
 {
     (void)state;
-    static const struct {
-        size_t bytes;
-        unsigned count; /* what the first call brings */
-    } sizes[] = {{8, 8}, {16, 8}, {32, 6}, {48, 8}};
-    static const unsigned orders[][8] = {
-        {7, 6, 5, 4, 3, 2, 1, 0}, {0, 1, 2, 3, 4, 5, 6, 7}, {3, 0, 6, 7, 1, 5, 2, 4}};
+    static const size_t sizes[] = {8, 16, 32, 48};
     for (unsigned s = 0; s < COUNT_OF(sizes); s++) {
-        for (unsigned o = 0; o < COUNT_OF(orders); o++) {
-            wr_cache *cache = made[22];
-            void *blocks[8];
-            unsigned count = sizes[s].count;
-            unsigned class = get_fresh(cache, sizes[s].bytes, count, blocks);
-            assert_int_equal(wr_stack_length(cache, class), 0); /* those, and no more */
-            for (unsigned i = 0; i < 8; i++) {
-                if (orders[o][i] < count) {
-                    give(cache, class, blocks[orders[o][i]]);
-                }
-            }
-            wr_park_push(cache);
-            assert_null(cache->slab[class]);
-            assert_ptr_equal(wr_park_adopt(), cache);
-            assert_int_equal(cache->capacity[class], count); /* full */
-            assert_int_equal(wr_stack_length(cache, class), count);
-            wr_cache_assert_valid(cache);
-            for (unsigned i = 0; i < count; i++) {
-                assert_ptr_equal(cache_get(cache, class), blocks[i]);
-            }
-            wr_return(count, blocks, "free");
-            hand_on(cache); /* with nothing: the next life begins anew */
-            assert_int_equal(cache->capacity[class], 0);
+        wr_cache *cache = made[22];
+        void *blocks[8];
+        unsigned class = get_fresh(cache, sizes[s], 6, blocks);
+        for (unsigned i = 0; i < 5; i++) {
+            give(cache, class, blocks[i]);
         }
+        unsigned length = wr_stack_length(cache, class);
+        hand_on(cache);
+        assert_null(cache->slab[class]);
+        assert_int_equal(wr_stack_length(cache, class), length);
+        assert_false(wr_stack_push(cache, class, blocks[5])); /* full */
+        wr_cache_assert_valid(cache);
+        for (unsigned i = 5; i-- > 0;) {
+            assert_ptr_equal(cache_get(cache, class), blocks[i]);
+        }
+        wr_return(6, blocks, "free");
+        wr_cache_drain(cache);
+        hand_on(cache); /* with nothing */
+        assert_false(wr_stack_push(cache, class, blocks[5]));
+        wr_cache_assert_valid(cache);
     }
 }
 
@@ -265,105 +328,45 @@ static void test_thread_that_ran_out_of_the_lines_takes_frees_as_any(void **stat
     hand_on(cache);
 }
 
-static void test_adopt_of_a_cache_that_was_swept_begins_anew(void **state)
+static void test_next_owner_of_a_swept_cache_begins_anew(void **state)
 {
     (void)state;
     unsigned class = wr_size_class_of(16);
+    void *foreign[8];
+    (void)get_fresh(made[32], 16, 8, foreign);
     wr_cache *cache = adopt_a_line(30);
     wr_park_push(cache);
-    assert_int_equal(cache->capacity[class], 4);
     for (void *block; (block = wr_stack_pop(cache, class)) != NULL;) { /* as a thief does */
         wr_return(1, &block, "free");
     }
+    wr_stack_set_end(cache, class, true);
     wr_capacity_swept(cache);
     assert_ptr_equal(wr_park_adopt(), cache);
-    assert_int_equal(cache->capacity[class], 0);
+    cache_give(cache, class, foreign[0]);
+    assert_int_equal(wr_stack_length(cache, class), 0); /* it went back */
     assert_false(cache->swept);
     wr_cache_assert_valid(cache);
+    wr_return(7, foreign + 1, "free");
+    hand_on(cache);
 }
 
-/* What is left in the cache when only those of eight blocks of 16 bytes come back that `kept` has a
- * bit for. */
-static unsigned left_of(unsigned kept)
-{
-    wr_cache *cache = made[23];
-    void *blocks[8];
-    unsigned class = get_fresh(cache, 16, 8, blocks);
-    assert_int_equal((uintptr_t)blocks[0] % WR_CACHE_LINE_BYTES, 0);
-    for (unsigned i = 0; i < 8; i++) {
-        if ((kept >> i & 1) != 0) {
-            give(cache, class, blocks[i]);
-        }
-    }
-    hand_on(cache);
-    unsigned left = wr_stack_length(cache, class);
-    wr_cache_drain(cache);
-    for (unsigned i = 0; i < 8; i++) {
-        if ((kept >> i & 1) == 0) {
-            wr_return(1, &blocks[i], "free");
-        }
-    }
-    hand_on(cache);
-    return left;
-}
-
-static void test_push_returns_small_blocks_whose_lines_others_share(void **state)
+static void test_push_of_a_swept_cache_counts_its_bins_again(void **state)
 {
     (void)state;
-    assert_int_equal(left_of(0xff), 8);
-    assert_int_equal(left_of(0x0f), 4); /* one line of two */
-    assert_int_equal(left_of(0xf0), 4);
-    assert_int_equal(left_of(0x7f), 0);
-    assert_int_equal(left_of(0x3f), 0);
-    assert_int_equal(left_of(0x33), 0); /* half of each line */
-    assert_int_equal(left_of(0x3c), 0); /* four in a row, but of two lines */
-    assert_int_equal(left_of(0x01), 0);
-}
-
-static void test_push_returns_small_blocks_beyond_a_cold_bin(void **state)
-{
-    (void)state;
-    wr_cache *cache = made[24];
+    unsigned class = wr_size_class_of(64);
     void *blocks[20];
-    unsigned class = get_fresh(cache, 16, 20, blocks); /* 8 and 12 */
-    assert_int_equal(wr_stack_length(cache, class), 0);
-    assert_int_equal(cache->capacity[class], 16);
-    for (unsigned i = 0; i < 16; i++) {
-        give(cache, class, blocks[i]);
-    }
-    wr_return(4, blocks + 16, "free");
+    size_t budget = wr_capacity_hot_bytes();
+    wr_cache *cache = fill_wide_bin(31, 20, blocks);
+    cache->heat[class] = 0;
+    wr_capacity_swept(cache); /* with blocks in it, which the owner freed since */
+    assert_int_equal(wr_capacity_hot_bytes(), budget);
     wr_park_push(cache);
-    assert_int_equal(cache->capacity[class], 0);
+    assert_int_equal(wr_capacity_hot_bytes(), budget + (32 - WR_CACHE_COLD_BLOCKS) * 64);
     assert_ptr_equal(wr_park_adopt(), cache);
-    assert_int_equal(wr_stack_length(cache, class), 0);
-    assert_true(wr_load_relaxed(&wr_heap_default.bins[class].slabs) <= 1);
-}
-
-static void park_in_hardened_order(void *unused)
-{
-    (void)unused;
-    wr_cache *cache = made[25];
-    unsigned class = wr_size_class_of(16);
-    void *blocks[8];
-    for (unsigned i = 0; i < 8; i++) {
-        blocks[i] = cache_get(cache, class);
-    }
-    for (unsigned i = 0; i < 8; i++) {
-        give(cache, class, blocks[i]);
-    }
-    CHECK(wr_stack_length(cache, class) == 8); /* whole lines, as no hardened refill brings them */
-    wr_options_parse((char *[]){"WEIR_HARDEN=order", NULL});
-    wr_park_push(cache);
-    CHECK(wr_park_adopt() == cache);
-    CHECK(wr_stack_length(cache, class) == 0);
-}
-
-static void test_push_under_hardened_order_keeps_no_small_blocks(void **state)
-{
-    (void)state;
-    struct outcome outcome;
-    run_child(park_in_hardened_order, NULL, &outcome);
-    assert_clean_exit(&outcome);
+    wr_cache_drain(cache);
+    hand_on(cache);
+    hand_on(cache);
+    assert_int_equal(wr_capacity_hot_bytes(), budget);
 }
 
 static void test_recover_leaves_exactly_the_parked_caches_adoptable(void **state)
@@ -542,16 +545,16 @@ int main(void)
         cmocka_unit_test(test_push_makes_a_cache_adoptable_once),
         cmocka_unit_test(test_adopt_takes_the_lowest_number_first),
         cmocka_unit_test(test_push_keeps_the_newest_blocks_and_gives_up_the_slabs),
-        cmocka_unit_test(test_push_of_a_full_bin_keeps_as_many_as_a_cold_one_holds),
-        cmocka_unit_test(
-            test_push_keeps_small_blocks_that_fill_lines_and_the_lowest_goes_out_first),
+        cmocka_unit_test(test_push_of_a_bin_much_used_keeps_all_that_it_holds),
+        cmocka_unit_test(test_push_of_a_bin_little_used_halves_it_until_it_is_cold),
+        cmocka_unit_test(test_next_owner_of_a_bin_has_as_much_room_as_in_a_cold_one),
+        cmocka_unit_test(test_push_where_nobody_sweeps_returns_all_blocks),
+        cmocka_unit_test(test_push_keeps_small_blocks_and_leaves_no_room_for_others),
         cmocka_unit_test(test_lines_of_the_last_owner_come_before_blocks_of_other_threads),
         cmocka_unit_test(test_lines_of_the_last_owner_do_not_keep_out_who_frees_much),
         cmocka_unit_test(test_thread_that_ran_out_of_the_lines_takes_frees_as_any),
-        cmocka_unit_test(test_adopt_of_a_cache_that_was_swept_begins_anew),
-        cmocka_unit_test(test_push_returns_small_blocks_whose_lines_others_share),
-        cmocka_unit_test(test_push_returns_small_blocks_beyond_a_cold_bin),
-        cmocka_unit_test(test_push_under_hardened_order_keeps_no_small_blocks),
+        cmocka_unit_test(test_next_owner_of_a_swept_cache_begins_anew),
+        cmocka_unit_test(test_push_of_a_swept_cache_counts_its_bins_again),
         cmocka_unit_test(test_recover_leaves_exactly_the_parked_caches_adoptable),
         cmocka_unit_test(test_park_random_steps_match_the_model),
         cmocka_unit_test(test_park_under_threads_gives_each_cache_to_one_owner),
