@@ -19,7 +19,8 @@ bool wr_thread_start(void *(*body)(void *), const char *name, pthread_t *thread)
 /* Waits until the thread has left libc; not for a thread that joins itself. */
 void wr_thread_join(pthread_t thread);
 
-/* The calling thread's number in the system, and whether a thread of this process has a number. */
+/* The calling thread's number in the system, and whether a thread of this process has a number. In
+ * the child of a fork that libc knows nothing of, the number is still the parent's. */
 int wr_thread_number(void);
 bool wr_thread_exists(int number);
 

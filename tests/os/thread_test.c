@@ -178,14 +178,32 @@ static void test_start_makes_it_joinable(void **state)
     let_end();
 }
 
+static void *check_number(void *unused)
+{
+    errno = ERRNO_UNUSED;
+    CHECK(wr_thread_number() == (int)syscall(SYS_gettid));
+    CHECK(wr_thread_exists(wr_thread_number()));
+    CHECK(!wr_thread_exists(INT_MAX));
+    CHECK(errno == ERRNO_UNUSED);
+    return unused;
+}
+
+static void check_number_of_child(void *unused)
+{
+    CHECK(getpid() == (int)syscall(SYS_gettid));
+    (void)check_number(unused);
+}
+
 static void test_number_is_that_of_the_system(void **state)
 {
     (void)state;
-    errno = ERRNO_UNUSED;
-    assert_int_equal(wr_thread_number(), (int)syscall(SYS_gettid));
-    assert_true(wr_thread_exists(wr_thread_number()));
-    assert_false(wr_thread_exists(INT_MAX));
-    assert_int_equal(errno, ERRNO_UNUSED);
+    pthread_t thread;
+    struct outcome outcome;
+    (void)check_number(NULL);
+    assert_int_equal(pthread_create(&thread, NULL, check_number, NULL), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    run_child(check_number_of_child, NULL, &outcome);
+    assert_clean_exit(&outcome);
 }
 
 /* In a thread that is bound to one CPU. */
