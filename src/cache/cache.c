@@ -134,17 +134,6 @@ void wr_cache_leave_slab(wr_cache *cache, unsigned class)
     }
 }
 
-/* A bin that is used little holds half as much from here on. */
-static void shrink(wr_cache *cache, unsigned class)
-{
-    unsigned capacity = wr_capacity_half(cache, class);
-    if (capacity < cache->capacity[class]) {
-        unsigned length = wr_stack_length(cache, class);
-        flush(cache, class, length > capacity ? length - capacity : 0, "free");
-        wr_capacity_set(cache, class, capacity);
-    }
-}
-
 /* Every so many slow calls one bin is looked at: unused since the last look, it shrinks by half. */
 static void visit_next(wr_cache *cache)
 {
@@ -159,7 +148,12 @@ static void visit_next(wr_cache *cache)
     }
     cache->heat[class] = 0;
     wr_cache_leave_slab(cache, class);
-    shrink(cache, class);
+    unsigned capacity = wr_capacity_half(cache, class);
+    if (capacity < cache->capacity[class]) {
+        unsigned length = wr_stack_length(cache, class);
+        flush(cache, class, length > capacity ? length - capacity : 0, "free");
+        wr_capacity_set(cache, class, capacity);
+    }
 }
 
 /* A thread that frees before it has allocated frees what another allocated, which may share a line
@@ -335,14 +329,16 @@ static void empty(wr_cache *cache)
     }
 }
 
-/* Leaves a bin to the next owner, with its blocks, and with room for others as in a cold one; half
- * of it where this owner had little use for it, or many short lives would leave ever more. */
+/* Leaves a bin to the next owner, with its blocks, and with room for others as in a cold one. One
+ * that has grown and that this owner had little use for begins anew, or many short lives would
+ * leave ever more. */
 static void bequeath(wr_cache *cache, unsigned class)
 {
     wr_cache_leave_slab(cache, class);
     if (cache->heat[class] < WR_CACHE_HOT_REFILLS &&
         cache->capacity[class] > WR_CACHE_COLD_BLOCKS) {
-        shrink(cache, class);
+        flush(cache, class, wr_stack_length(cache, class), "free");
+        wr_capacity_set(cache, class, wr_capacity_cold(class));
     }
     cache->heat[class] = 0;
     cache->inherited |= (uint64_t)1 << class;
