@@ -136,7 +136,7 @@ void wr_init_thread(void)
     init_process();
     wr_cache *cache = obtain_cache();
     if (cache == NULL || cache->id != 0 || wr_thread_number() != wr_host_process_id()) {
-        wr_init_follow_forks(); /* there are threads: the first cache is the first thread's else */
+        wr_init_follow_forks(); /* a process with one thread has the first cache with the first */
     }
     if (cache == NULL) {
         return;

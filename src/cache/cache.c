@@ -156,18 +156,22 @@ static void visit_next(wr_cache *cache)
     }
 }
 
+static bool is_inherited(const wr_cache *cache, unsigned class)
+{
+    return (cache->inherited >> class & 1) != 0;
+}
+
 /* A thread that frees before it has allocated frees what another allocated, which may share a line
  * with others of it: the first such blocks go back, past what the last owner left. */
 static bool refuses(const wr_cache *cache, unsigned class)
 {
-    return WR_UNLIKELY((cache->inherited >> class & 1) != 0) &&
-           !wr_capacity_takes_frees(cache, class);
+    return WR_UNLIKELY(is_inherited(cache, class)) && !wr_capacity_takes_frees(cache, class);
 }
 
 /* The bin has all its places from here on. */
 static void come_into(wr_cache *cache, unsigned class)
 {
-    if (WR_UNLIKELY((cache->inherited >> class & 1) != 0)) {
+    if (WR_UNLIKELY(is_inherited(cache, class))) {
         cache->inherited &= ~((uint64_t)1 << class);
         wr_stack_set_end(cache, class, false);
     }
@@ -426,8 +430,7 @@ void wr_cache_assert_valid(const wr_cache *cache)
         WR_ASSERT(wr_stack_top(cache, class) <= array + cache->capacity[class]);
         WR_ASSERT(cache->end[class] == array ||
                   cache->end[class] == array + cache->capacity[class] ||
-                  ((cache->inherited >> class & 1) != 0 &&
-                   cache->end[class] >= wr_stack_top(cache, class) &&
+                  (is_inherited(cache, class) && cache->end[class] >= wr_stack_top(cache, class) &&
                    cache->end[class] < array + cache->capacity[class]));
         (void)array;
     }
